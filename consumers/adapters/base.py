@@ -1,0 +1,108 @@
+"""What an adapter does: keep the member's row, load a slot in a fenced way, and say what is stored.
+
+The rules are elsewhere: `distributor.rollout.member` decides, `consumers.worker` drives. An adapter only knows its
+store. It never decides by itself whether a command or a load may go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+import pyarrow as pa
+
+from distributor.mapping.tables import TableMapping
+from distributor.model.certificate import TableCertificate
+from distributor.model.dataset import DatasetSchema
+from distributor.rollout.member_row import MemberRow, SlotName
+
+
+@dataclass(frozen=True, slots=True)
+class TableSpec:
+    """One table of the system: its mapping and shape. `name` is what readers see."""
+
+    mapping: TableMapping
+    schema: DatasetSchema
+
+    @property
+    def name(self) -> str:
+        """The name under which readers find it."""
+        return self.mapping.into
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A piece of a net delta of one table; no key appears twice in it.
+
+    `upserts` has the table's columns, `deletes` its key columns, all as Arrow strings of canonical text.
+    """
+
+    table: TableSpec
+    upserts: pa.Table
+    deletes: pa.Table
+
+    @property
+    def rows(self) -> int:
+        """Rows touched."""
+        return int(self.upserts.num_rows + self.deletes.num_rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """The touched keys' certificates as *stored*: before the write and after it."""
+
+    before: TableCertificate
+    after: TableCertificate
+
+
+class MemberTransaction(Protocol):
+    """The member's row under its lock."""
+
+    @property
+    def row(self) -> MemberRow:
+        """The row as read under the lock."""
+
+    def save(self, row: MemberRow) -> None:
+        """Writes the row. When `active`, or the release of the active slot, differs from what was read, readers
+        and `distributor_release` change in the same commit."""
+
+
+class Loading(Protocol):
+    """One load into a slot. Nothing of it is visible to readers; leaving without `commit` leaves no trace, or (in
+    stores without large transactions) a slot that was marked torn before the first write."""
+
+    def clear(self, table: TableSpec) -> None:
+        """Empties the table's slot: the first step of a rebuild."""
+
+    def apply(self, batch: Batch) -> Touched:
+        """Writes one batch and reads the touched rows back. Raises SystemAlteredError when the table no longer fits."""
+
+    def commit(self, guard: Callable[[MemberRow], MemberRow | None]) -> MemberRow | None:
+        """Locks the row, asks `guard` for the new one and commits data and row together; None: rolls everything back."""
+
+
+class Adapter(Protocol):
+    """One member's store."""
+
+    def prepare(self, environment: str, system: str, tables: Sequence[TableSpec]) -> None:
+        """Creates what is missing: the row, two slots, what readers look at, `distributor_release`. Idempotent.
+
+        Raises SystemAlteredError when something of the user's stands in the way, UnreachableError.
+        """
+
+    def member(self) -> AbstractContextManager[MemberTransaction]:
+        """One transaction with the member's row locked; commits on normal exit. Raises UnreachableError."""
+
+    def loading(self, slot: SlotName) -> AbstractContextManager[Loading]:
+        """Begins a load into a slot."""
+
+    def audit(self, slot: SlotName, table: TableSpec) -> TableCertificate:
+        """The certificate of everything stored in a slot, computed from the store (L3)."""
+
+    def read(self, slot: SlotName, table: TableSpec) -> pa.Table:
+        """All rows of a slot as canonical texts, for tests and repairs; small tables only."""
+
+    def close(self) -> None:
+        """Gives connections back."""

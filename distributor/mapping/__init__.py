@@ -1,0 +1,1 @@
+"""Datasets → a system's own tables. Pure. The identity only, until mappings have expressions."""

@@ -1,0 +1,58 @@
+"""Releases and their manifests: the small immutable JSON that says what a release changed and where that lies."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from distributor.model.certificate import Certificate
+from distributor.model.dataset import DatasetSchema, Frozen, schemas_fingerprint
+
+ZERO = 0
+"""Release 0: every dataset empty. It has no manifest, and is a normal start of a first rollout."""
+
+
+class Chunk(Frozen):
+    """A Parquet file of a changeset in the store, named by its sha256."""
+
+    dataset: str
+    sha256: str
+    rows: int
+    bytes: int
+
+
+class Counts(Frozen):
+    """Net counts of one dataset in one changeset."""
+
+    inserts: int = 0
+    updates: int = 0
+    deletes: int = 0
+
+    @property
+    def total(self) -> int:
+        """Rows touched."""
+        return self.inserts + self.updates + self.deletes
+
+
+class Manifest(Frozen):
+    """One release. `parent` is the sha256 of the parent's manifest, None only for the first release."""
+
+    release: int
+    parent_release: int
+    parent: str | None
+    created_at: datetime
+    schemas: tuple[DatasetSchema, ...]
+    chunks: tuple[Chunk, ...]
+    counts: dict[str, Counts]
+    certificate: Certificate
+
+    @property
+    def schema_fingerprint(self) -> str:
+        """The identity of the shapes of all datasets."""
+        return schemas_fingerprint(self.schemas)
+
+    def schema_of(self, dataset: str) -> DatasetSchema:
+        """The shape of one dataset. Raises KeyError."""
+        for schema in self.schemas:
+            if schema.dataset == dataset:
+                return schema
+        raise KeyError(dataset)

@@ -1,0 +1,48 @@
+"""The closed list of logical types. The canonical text of each is written down in docs/certificates.md."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What a column holds, independent of any store."""
+
+    TEXT = "text"
+    BOOLEAN = "boolean"
+    INTEGER = "integer"
+    DECIMAL = "decimal"
+    DOUBLE = "double"
+    DATE = "date"
+    TIME = "time"
+    TIMESTAMP = "timestamp"
+    TIMESTAMPTZ = "timestamptz"
+    UUID = "uuid"
+    BYTES = "bytes"
+    JSON = "json"
+
+
+_DECIMAL = re.compile(r"decimal\((\d+),(-?\d+)\)")
+
+
+@dataclass(frozen=True, slots=True)
+class LogicalType:
+    """A kind, and for decimals with a declared scale its precision and scale."""
+
+    kind: Kind
+    precision: int | None = None
+    scale: int | None = None
+
+    def __str__(self) -> str:
+        if self.precision is None:
+            return self.kind.value
+        return f"{self.kind.value}({self.precision},{self.scale})"
+
+    @classmethod
+    def parse(cls, text: str) -> LogicalType:
+        """The inverse of `str`. Raises ValueError for anything that is not on the list."""
+        if found := _DECIMAL.fullmatch(text):
+            return cls(Kind.DECIMAL, int(found[1]), int(found[2]))
+        return cls(Kind(text))

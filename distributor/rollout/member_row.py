@@ -1,0 +1,69 @@
+"""A member's row, kept in its own store and changed only under its lock."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from distributor.model.dataset import Frozen
+
+SlotName = Literal["a", "b"]
+
+
+def other(slot: SlotName) -> SlotName:
+    """The slot that is not this one."""
+    return "b" if slot == "a" else "a"
+
+
+class SlotIdentity(Frozen):
+    """What a slot holds: 'already there' compares all three (PROTOCOL §4.4)."""
+
+    release: int
+    mapping: str
+    schema_: str
+
+
+class Slot(Frozen):
+    """One slot. `certificate` is the JSON of the certificate read back after the load; `token` the running load's.
+
+    `manifest` is the sha256 of the manifest of the release it holds (None for release 0): where chains start.
+    """
+
+    identity: SlotIdentity | None = None
+    manifest: str | None = None
+    intact: bool = True
+    certificate: str = ""
+    token: str | None = None
+
+    @property
+    def release(self) -> int | None:
+        """The release it holds whole; None while torn."""
+        if not self.intact:
+            return None
+        return self.identity.release if self.identity else 0
+
+
+class MemberRow(Frozen):
+    """PROTOCOL §2. An empty slot is release 0, intact."""
+
+    environment: str
+    system: str
+    floor: int = 0
+    floor_id: str = ""
+    closed: bool = False
+    active: SlotName = "a"
+    slots: dict[SlotName, Slot] = {"a": Slot(), "b": Slot()}
+    staged_epoch: int | None = None
+    flipped_epoch: int | None = None
+    flipped_at: datetime | None = None
+    back_slot: SlotName | None = None
+
+    @property
+    def online(self) -> Slot:
+        """What readers see."""
+        return self.slots[self.active]
+
+    @property
+    def shadow(self) -> Slot:
+        """What is loaded into."""
+        return self.slots[other(self.active)]

@@ -1,0 +1,189 @@
+"""An environment's state as the coordinator keeps it: epoch, members, queue, holds and the active rollout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+
+class RolloutState(StrEnum):
+    """Where a rollout is. The table of transitions is in protocol.py."""
+
+    QUEUED = "queued"
+    STAGING = "staging"
+    CONVERGED = "converged"
+    FLIPPING = "flipping"
+    REVERTING = "reverting"
+    ONLINE = "online"
+    SUPERSEDED = "superseded"
+    ABANDONED = "abandoned"
+    REVERTED = "reverted"
+    REFUSED = "refused"
+
+    @property
+    def ended(self) -> bool:
+        """No further command will be sent for it (but for fences and late optional flips)."""
+        return self in _ENDED
+
+
+_ENDED = frozenset(
+    {
+        RolloutState.ONLINE,
+        RolloutState.SUPERSEDED,
+        RolloutState.ABANDONED,
+        RolloutState.REVERTED,
+        RolloutState.REFUSED,
+    }
+)
+
+
+class Requirement(StrEnum):
+    """Whether a rollout waits for a member. Joining and detached members count as optional."""
+
+    REQUIRED = "required"
+    OPTIONAL = "optional"
+    JOINING = "joining"
+    DETACHED = "detached"
+
+
+class Cause(StrEnum):
+    """Who asked for a rollout."""
+
+    AUTO = "auto"
+    OPERATOR = "operator"
+    REFRESH = "refresh"
+    ROLLBACK = "rollback"
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Durations of a rollout's phases; from the config, frozen into the rollout at its request."""
+
+    stage_deadline: timedelta = timedelta(minutes=30)
+    flip_deadline: timedelta = timedelta(seconds=30)
+    flip_lead: timedelta = timedelta(milliseconds=30)
+    resend_after: timedelta = timedelta(seconds=5)
+    heard_within: timedelta = timedelta(seconds=15)
+    keep_previous: timedelta = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What one member must report to count as staged: the digest of its certificate."""
+
+    certificate: str
+    mapping: str
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """A member's clock minus the coordinator's, in seconds, and the half-width of what is known of it."""
+
+    offset: float = 0.0
+    uncertainty: float = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one member has answered in the active rollout, and when it was last sent a command."""
+
+    staged: bool = False
+    flipped_at: datetime | None = None
+    reverted: bool = False
+    lagging: bool = False
+    refusal: str = ""
+    sent_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One attempt to take the environment from one release to another."""
+
+    id: str
+    release: int
+    cause: Cause
+    by: str
+    reason: str
+    requested_at: datetime
+    required: frozenset[str]
+    optional: frozenset[str]
+    expected: Mapping[str, Expected]
+    timing: Timing
+    state: RolloutState = RolloutState.QUEUED
+    from_release: int = 0
+    epoch: int = 0
+    revert_epoch: int | None = None
+    revert_id: str | None = None
+    started_at: datetime | None = None
+    converged_at: datetime | None = None
+    decided_at: datetime | None = None
+    flip_at: datetime | None = None
+    reverting_at: datetime | None = None
+    ended_at: datetime | None = None
+    outcome: str = ""
+    skew_ms: float | None = None
+    skew_uncertainty_ms: float | None = None
+    answers: Mapping[str, Answer] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Somebody has reserved the environment: staging goes on, no flip until it ends."""
+
+    owner: str
+    reason: str
+    placed_at: datetime
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member as last heard. `shows` is the release in its online slot."""
+
+    requirement: Requirement
+    shows: int = 0
+    shadow: int | None = None
+    heard_at: datetime | None = None
+    fenced: bool = False
+    clock: Clock = Clock()
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The command that brings old slots up to the online release, under an epoch of its own."""
+
+    id: str
+    epoch: int
+    release: int
+    due_at: datetime
+    sent_at: datetime | None = None
+    settled: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Everything that `decide` needs. Saved whole, in the transaction that saves its commands.
+
+    `queue` holds requests that wait, oldest first, at most one of cause AUTO. `last` is the newest rollout that
+    ended after it had an epoch: late answers of optional members are still served under it. `void` are the epochs
+    that were reverted since the online release (PROTOCOL V18). `ended` are the rollouts that this very step ended:
+    the hands write them to the history, the next step starts with none.
+    """
+
+    name: str
+    epoch: int = 0
+    shown: int = 0
+    follow: bool = True
+    pinned: str = ""
+    barred: frozenset[int] = frozenset()
+    members: Mapping[str, Member] = field(default_factory=dict)
+    holds: tuple[Hold, ...] = ()
+    queue: tuple[Rollout, ...] = ()
+    active: Rollout | None = None
+    last: Rollout | None = None
+    void: tuple[int, ...] = ()
+    settlement: Settlement | None = None
+    blocked: str = ""
+    ended: tuple[Rollout, ...] = ()

@@ -1,0 +1,1 @@
+"""The messages: CloudEvents as pydantic models, and the topology as data. No driver."""

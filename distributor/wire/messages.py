@@ -1,0 +1,176 @@
+"""The data of each message. A published v1 is frozen: new fields come in a new type. Times are UTC."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from distributor.model.certificate import Bucket
+from distributor.rollout.events import RefusalReason
+
+
+class Message(BaseModel):
+    """The data of a CloudEvent; `TYPE` is its type."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    TYPE: ClassVar[str]
+
+
+class ReleaseAnnounced(Message):
+    """A release exists. Rows do not travel here: `manifest` is the sha256 of its manifest in the store."""
+
+    TYPE = "pd.release.announced.v1"
+    release: int
+    manifest: str
+    rows: int
+
+
+class MemberCommand(Message):
+    """What every command carries. (epoch, rollout_id) is its identity."""
+
+    environment: str
+    system: str
+    epoch: int
+    rollout_id: str
+
+
+class StageCommand(MemberCommand):
+    """Load a release into the shadow."""
+
+    TYPE = "pd.member.stage.v1"
+    release: int
+    manifest: str | None
+    from_release: int
+    void: tuple[int, ...] = ()
+
+
+class FlipCommand(MemberCommand):
+    """Put the shadow online. `at` and `not_after` are in the member's own clock."""
+
+    TYPE = "pd.member.flip.v1"
+    release: int
+    at: datetime
+    not_after: datetime
+
+
+class RevertCommand(MemberCommand):
+    """Go back to the slot that was flipped away from under epoch `of`."""
+
+    TYPE = "pd.member.revert.v1"
+    of: int
+
+
+class AbandonCommand(MemberCommand):
+    """Close the epoch."""
+
+    TYPE = "pd.member.abandon.v1"
+
+
+class SettleCommand(MemberCommand):
+    """Bring the old slot up to the online release."""
+
+    TYPE = "pd.member.settle.v1"
+    release: int
+    manifest: str | None
+
+
+class MemberReport(Message):
+    """What every report carries.
+
+    `shows` and `shadow` are the releases of both slots (None: torn). The three times measure the member's clock:
+    `command_sent_at` is the coordinator's clock as stamped on the command that this answers, the others are the
+    member's.
+    """
+
+    environment: str
+    system: str
+    epoch: int
+    rollout_id: str
+    floor: int
+    shows: int
+    shadow: int | None
+    command_sent_at: datetime | None = None
+    command_received_at: datetime | None = None
+    reported_at: datetime
+
+
+class ProgressReport(MemberReport):
+    """How far a load is."""
+
+    TYPE = "pd.member.progress.v1"
+    phase: str
+    rows_done: int
+    rows_total: int
+    seconds: float
+
+
+class StagedReport(MemberReport):
+    """The shadow holds the release. `tables` are rows and lanes per table; `certificate` the digest over all buckets."""
+
+    TYPE = "pd.member.staged.v1"
+    release: int
+    mapping: str
+    certificate: str
+    tables: dict[str, Bucket]
+    rows_applied: int
+    phases: dict[str, float]
+
+
+class RefusedReport(MemberReport):
+    """The command was not carried out, and why."""
+
+    TYPE = "pd.member.refused.v1"
+    reason: RefusalReason
+    text: str
+
+
+class FlippedReport(MemberReport):
+    """The release is online since `flipped_at` (the member's clock)."""
+
+    TYPE = "pd.member.flipped.v1"
+    release: int
+    flipped_at: datetime
+
+
+class RevertedReport(MemberReport):
+    """The member shows `shows` again."""
+
+    TYPE = "pd.member.reverted.v1"
+    of: int
+
+
+class HelloReport(MemberReport):
+    """Start or reconnect: both slots and the epoch."""
+
+    TYPE = "pd.member.hello.v1"
+    flipped_epoch: int | None
+    mapping: str
+
+
+class SettledReport(MemberReport):
+    """Both slots hold the online release."""
+
+    TYPE = "pd.member.settled.v1"
+    release: int
+
+
+COMMANDS: tuple[type[MemberCommand], ...] = (
+    StageCommand,
+    FlipCommand,
+    RevertCommand,
+    AbandonCommand,
+    SettleCommand,
+)
+REPORTS: tuple[type[MemberReport], ...] = (
+    HelloReport,
+    ProgressReport,
+    StagedReport,
+    RefusedReport,
+    FlippedReport,
+    RevertedReport,
+    SettledReport,
+)
+_ALL: tuple[type[Message], ...] = (ReleaseAnnounced, *COMMANDS, *REPORTS)
+TYPES: dict[str, type[Message]] = {message.TYPE: message for message in _ALL}
