@@ -80,7 +80,7 @@ class Loading(Protocol):
         """Writes one batch and reads the touched rows back. Raises SystemAlteredError when the table no longer fits."""
 
     def commit(self, guard: Callable[[MemberRow], MemberRow | None]) -> MemberRow | None:
-        """Locks the row, asks `guard` for the new one and commits data and row together; None: rolls everything back."""
+        """Locks the row, asks `guard` for the new one, commits data and row together; None: rolls everything back."""
 
 
 class Adapter(Protocol):

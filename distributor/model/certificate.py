@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
-from pydantic import model_serializer, model_validator
+from pydantic import Field, model_serializer, model_validator
 
 from distributor.model.dataset import Frozen
 
@@ -75,7 +75,7 @@ EMPTY_BUCKET = Bucket()
 class TableCertificate(Frozen):
     """One table's certificate: bucket number → bucket; empty buckets are left out."""
 
-    buckets: dict[int, Bucket] = {}
+    buckets: dict[int, Bucket] = Field(default_factory=dict)
 
     @property
     def total(self) -> Bucket:
@@ -103,12 +103,12 @@ EMPTY_TABLE = TableCertificate()
 class Certificate(Frozen):
     """What a member stores (or should store): table name → certificate."""
 
-    tables: dict[str, TableCertificate] = {}
+    tables: dict[str, TableCertificate] = Field(default_factory=dict)
 
     @property
     def digest(self) -> str:
         """One text that is equal exactly when every table, bucket, count and lane is."""
-        full = {name: table for name, table in sorted(self.tables.items())}
+        full = dict(sorted(self.tables.items()))
         return hashlib.sha256(Certificate(tables=full).model_dump_json().encode()).hexdigest()
 
     def difference(self, expected: Certificate) -> list[str]:

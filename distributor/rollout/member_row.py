@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
+from pydantic import Field
+
 from distributor.model.dataset import Frozen
 
 SlotName = Literal["a", "b"]
@@ -52,7 +54,7 @@ class MemberRow(Frozen):
     floor_id: str = ""
     closed: bool = False
     active: SlotName = "a"
-    slots: dict[SlotName, Slot] = {"a": Slot(), "b": Slot()}
+    slots: dict[SlotName, Slot] = Field(default_factory=lambda: {"a": Slot(), "b": Slot()})
     staged_epoch: int | None = None
     flipped_epoch: int | None = None
     flipped_at: datetime | None = None

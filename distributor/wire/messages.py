@@ -107,7 +107,7 @@ class ProgressReport(MemberReport):
 
 
 class StagedReport(MemberReport):
-    """The shadow holds the release. `tables` are rows and lanes per table; `certificate` the digest over all buckets."""
+    """The shadow holds the release. `tables`: rows and lanes per table; `certificate`: the digest over all buckets."""
 
     TYPE = "pd.member.staged.v1"
     release: int

@@ -1,0 +1,223 @@
+"""What the config file may say. Descriptions become the comments that `init` writes, and the published schema."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+
+from distributor.mapping.tables import SystemMapping, TableMapping
+from distributor.rollout.state import Requirement, Timing
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+NAME = r"^[a-z][a-z0-9_-]{0,39}$"
+
+
+def _duration(value: object) -> object:
+    if isinstance(value, str):
+        found = _DURATION.fullmatch(value.strip())
+        if not found:
+            raise ValueError('a duration is a number and a unit, like "200ms", "5s", "30m", "1h"')
+        return timedelta(seconds=float(found[1]) * _UNITS[found[2]])
+    if isinstance(value, timedelta):
+        return value
+    raise ValueError('a duration is a text like "200ms", "5s", "30m", "1h"')
+
+
+def _write_duration(value: timedelta) -> str:
+    return f"{value.total_seconds():g}s"
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_duration, json_schema_input_type=str),
+    PlainSerializer(_write_duration, return_type=str),
+]
+Name = Annotated[str, Field(pattern=NAME)]
+
+
+class Section(BaseModel):
+    """A table of the config file; unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Dataset(Section):
+    """One master table that is distributed."""
+
+    table: str = Field(description='the master\'s table, "schema.table"; the schema may be left out')
+    key: tuple[str, ...] = Field(default=(), description="key columns; empty: the table's primary key")
+    references: dict[str, str] = Field(
+        default_factory=dict, description='columns that name a row of another dataset: {column = "dataset"}'
+    )
+
+
+class Master(Section):
+    """The database that owns the product data."""
+
+    url: str = Field(description="postgresql://user:password@host:port/database")
+    datasets: dict[Name, Dataset] = Field(description="the datasets, by name", min_length=1)
+    quiet_period: Duration = Field(
+        default=timedelta(seconds=1), description="publish when nothing has changed for this long"
+    )
+    max_delay: Duration = Field(
+        default=timedelta(seconds=30), description="publish at the latest this long after the first change"
+    )
+
+
+class Ledger(Section):
+    """Where releases, environments and rollouts are remembered."""
+
+    url: str = Field(description="postgresql://user:password@host:port/database")
+
+
+class Broker(Section):
+    """RabbitMQ."""
+
+    url: str = Field(description="amqp://user:password@host:port/vhost")
+
+
+class StoreSettings(Section):
+    """Where manifests and chunks lie."""
+
+    path: Path = Field(description="a directory that the publisher and all consumers see")
+
+
+class MemberSettings(Section):
+    """A system inside an environment."""
+
+    adapter: str = Field(description="what knows its store: postgresql, sqlite")
+    url: str = Field(description="the system's store; sqlite:///path/to/file.db for SQLite")
+    required: bool = Field(default=True, description="false: it may lag, and nobody waits for it")
+    schema_: str = Field(
+        default="public", alias="schema", description="PostgreSQL: the schema in which readers find the tables"
+    )
+    state: Path | None = Field(
+        default=None, description="the consumer's own directory; default: .distributor/consumers/ENV.SYSTEM"
+    )
+
+
+class EnvironmentSettings(Section):
+    """A set of members that go online together."""
+
+    follow: Literal["auto", "manual"] = Field(
+        default="manual", description="auto: every new release is rolled out; manual: on deploy or refresh only"
+    )
+    stage_deadline: Duration = Field(
+        default=timedelta(minutes=30), description="not converged by then: abandoned, nothing flipped"
+    )
+    flip_deadline: Duration = Field(
+        default=timedelta(seconds=30), description="not all flipped by then: all are flipped back"
+    )
+    flip_lead: Duration = Field(
+        default=timedelta(milliseconds=30), description="the decision to flip is this long before the flip"
+    )
+    keep_previous: Duration = Field(
+        default=timedelta(hours=1), description="the previous release stays in the other slot this long"
+    )
+    resend_after: Duration = Field(
+        default=timedelta(seconds=5), description="a command without an answer is sent again after this long"
+    )
+    heard_within: Duration = Field(
+        default=timedelta(seconds=15), description="no decision while a required member was not heard for this long"
+    )
+    systems: dict[Name, MemberSettings] = Field(description="the members, by system", min_length=1)
+
+    @property
+    def timing(self) -> Timing:
+        """The durations as the rule-book takes them."""
+        return Timing(
+            stage_deadline=self.stage_deadline,
+            flip_deadline=self.flip_deadline,
+            flip_lead=self.flip_lead,
+            keep_previous=self.keep_previous,
+            resend_after=self.resend_after,
+            heard_within=self.heard_within,
+        )
+
+    @property
+    def requirements(self) -> dict[str, Requirement]:
+        """System → required or optional, as configured."""
+        return {
+            name: Requirement.REQUIRED if member.required else Requirement.OPTIONAL
+            for name, member in self.systems.items()
+        }
+
+
+class TableSettings(Section):
+    """One table of a system."""
+
+    dataset: Name = Field(description="the dataset that it shows")
+    into: str | None = Field(default=None, description="the name under which readers find it; default: the dataset's")
+
+
+class SystemSettings(Section):
+    """A system's tables, the same in every environment."""
+
+    tables: tuple[TableSettings, ...] = Field(default=(), description="none: every dataset under its own name")
+
+
+class Telemetry(Section):
+    """Logs and traces."""
+
+    log_format: Literal["auto", "json", "console"] = Field(default="auto", description="auto: console on a terminal")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least severe level")
+    traces: Literal["off", "console"] = Field(default="off", description="where spans are exported")
+
+
+class Settings(Section):
+    """The whole file."""
+
+    master: Master
+    ledger: Ledger
+    broker: Broker
+    store: StoreSettings
+    environments: dict[Name, EnvironmentSettings] = Field(default_factory=dict)
+    systems: dict[Name, SystemSettings] = Field(default_factory=dict)
+    telemetry: Telemetry = Field(default_factory=Telemetry)
+    directory: Path = Field(default=Path(), exclude=True, description="set when read: where the file lies")
+
+    @model_validator(mode="after")
+    def _names_meet(self) -> Settings:
+        for name, system in self.systems.items():
+            for table in system.tables:
+                if table.dataset not in self.master.datasets:
+                    known = ", ".join(self.master.datasets)
+                    raise ValueError(f"systems.{name}: there is no dataset {table.dataset!r}; there are {known}")
+        for name, dataset in self.master.datasets.items():
+            for column, target in dataset.references.items():
+                if target not in self.master.datasets:
+                    raise ValueError(f"master.datasets.{name}.references.{column}: there is no dataset {target!r}")
+        return self
+
+    def environment(self, name: str) -> EnvironmentSettings:
+        """One environment. Raises UsageError that names the known ones."""
+        from distributor.errors import UsageError
+
+        if name not in self.environments:
+            known = ", ".join(self.environments) or "none"
+            raise UsageError(f"there is no environment {name!r}", where="config", mend=f"Known: {known}.")
+        return self.environments[name]
+
+    def mapping(self, system: str) -> SystemMapping:
+        """A system's mapping; without `[systems.NAME]`, every dataset under its own name."""
+        settings = self.systems.get(system)
+        tables = (
+            [TableMapping(dataset=t.dataset, into=t.into or t.dataset) for t in settings.tables]
+            if settings and settings.tables
+            else [TableMapping(dataset=name, into=name) for name in self.master.datasets]
+        )
+        return SystemMapping(system=system, tables=tuple(tables))
+
+    def state_directory(self, environment: str, system: str) -> Path:
+        """Where a consumer keeps its inbox."""
+        member = self.environments[environment].systems[system]
+        return self.resolve(member.state or Path(".distributor") / "consumers" / f"{environment}.{system}")
+
+    def resolve(self, path: Path) -> Path:
+        """A path of the config file, relative to where the file lies."""
+        return path if path.is_absolute() else self.directory / path
