@@ -45,6 +45,10 @@ class Slot(Frozen):
         return self.identity.release if self.identity else 0
 
 
+def _two_empty_slots() -> dict[SlotName, Slot]:
+    return {"a": Slot(), "b": Slot()}
+
+
 class MemberRow(Frozen):
     """PROTOCOL §2. An empty slot is release 0, intact."""
 
@@ -54,7 +58,7 @@ class MemberRow(Frozen):
     floor_id: str = ""
     closed: bool = False
     active: SlotName = "a"
-    slots: dict[SlotName, Slot] = Field(default_factory=lambda: {"a": Slot(), "b": Slot()})
+    slots: dict[SlotName, Slot] = Field(default_factory=_two_empty_slots)
     staged_epoch: int | None = None
     flipped_epoch: int | None = None
     flipped_at: datetime | None = None
