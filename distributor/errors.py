@@ -56,6 +56,10 @@ class UnreachableError(DistributorError):
     retryable = True
 
 
+class NotInitialisedError(DistributorError):
+    """The ledger's tables are not there, or not of this program's version."""
+
+
 class StoreError(DistributorError):
     """The store lost, damaged or refused an object."""
 

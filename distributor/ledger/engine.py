@@ -1,0 +1,82 @@
+"""Connections to the ledger. Failures are told without the password, and say what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from psycopg import errors as postgres
+from sqlalchemy import URL, Connection, Engine, create_engine
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, ProgrammingError
+
+from distributor.errors import ConfigError, NotInitialisedError, UnreachableError
+
+
+def parse_url(url: str) -> URL:
+    """The ledger's URL, for psycopg 3. Raises ConfigError."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise ConfigError(
+            "this is no URL", where="ledger.url", mend="Write postgresql://user:password@host:port/database."
+        ) from error
+    if parsed.get_backend_name() != "postgresql":
+        raise ConfigError(
+            f"the ledger is a PostgreSQL database, not {parsed.get_backend_name()}",
+            where="ledger.url",
+            mend="Write postgresql://user:password@host:port/database.",
+        )
+    return parsed.set(drivername="postgresql+psycopg")
+
+
+def ledger_engine(url: str) -> Engine:
+    """A small pool of connections, opened on first use. Raises ConfigError for a URL of another kind."""
+    return create_engine(
+        parse_url(url),
+        pool_size=4,
+        max_overflow=8,
+        connect_args={"connect_timeout": 5, "application_name": "distributor", "options": "-c timezone=UTC"},
+    )
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Connection]:
+    """One transaction, committed on normal exit. Raises UnreachableError and NotInitialisedError."""
+    with clear_errors(engine.url), engine.begin() as conn:
+        yield conn
+
+
+@contextmanager
+def clear_errors(url: URL) -> Iterator[None]:
+    """Turns the driver's failures into the ledger's: unreachable, or not created yet."""
+    where = f"ledger {url.host or 'local socket'}:{url.port or 5432}/{url.database}"
+    try:
+        yield
+    except ProgrammingError as error:
+        if isinstance(error.orig, postgres.UndefinedTable | postgres.InvalidSchemaName | postgres.UndefinedColumn):
+            raise NotInitialisedError(
+                "the ledger has not been created, or is older than this program",
+                where=where,
+                mend="Run `distributor init`.",
+            ) from error
+        raise
+    except (OperationalError, InterfaceError) as error:
+        if isinstance(error.orig, postgres.SerializationFailure | postgres.DeadlockDetected) or _unreachable(error):
+            raise UnreachableError(
+                f"the ledger did not answer: {first_line(error.orig)}",
+                where=where,
+                mend="Is PostgreSQL running there, and are user and password right?",
+            ) from error
+        raise
+
+
+def _unreachable(error: DBAPIError) -> bool:
+    # A query that the server refused has an SQLSTATE outside the classes of lost connections and shutdowns.
+    state = getattr(error.orig, "sqlstate", None)
+    return error.connection_invalidated or state is None or state[:2] in {"08", "57", "53", "28", "3D"}
+
+
+def first_line(error: BaseException | None) -> str:
+    """The first line of a driver's message, which never holds the password."""
+    return str(error).strip().splitlines()[0] if error and str(error).strip() else "no reason given"

@@ -1,0 +1,178 @@
+"""The ledger's tables. Only migrations create them; a test keeps both descriptions equal."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Double,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+SCHEMA = "ledger"
+OUTBOX_CHANNEL = "distributor_outbox"
+
+metadata = MetaData(schema=SCHEMA)
+
+
+def _time(name: str, *, nullable: bool = True) -> Column[object]:
+    return Column(name, DateTime(timezone=True), nullable=nullable)
+
+
+releases = Table(
+    "releases",
+    metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("manifest", Text, nullable=False, unique=True),
+    Column("parent", Text),
+    _time("created_at", nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("counts", JSONB, nullable=False),
+    Column("schema_fingerprint", Text, nullable=False),
+    Column("traceparent", Text),
+)
+
+environments = Table(
+    "environments",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("state", JSONB, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    _time("updated_at"),
+)
+
+rollouts = Table(
+    "rollouts",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("environment", Text, nullable=False),
+    Column("release", Integer, nullable=False),
+    Column("from_release", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    _time("requested_at", nullable=False),
+    _time("started_at"),
+    _time("converged_at"),
+    _time("decided_at"),
+    _time("flip_at"),
+    _time("reverting_at"),
+    _time("ended_at"),
+    Column("outcome", Text, nullable=False),
+    Column("skew_ms", Double),
+    Column("skew_uncertainty_ms", Double),
+    Column("body", JSONB, nullable=False),
+    Index(
+        "one_active_rollout_per_environment",
+        "environment",
+        unique=True,
+        postgresql_where=text("state IN ('staging', 'converged', 'flipping', 'reverting')"),
+    ),
+    Index("rollouts_by_environment", "environment", "requested_at"),
+)
+
+timeline = Table(
+    "timeline",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("rollout_id", Text),
+    Column("environment", Text, nullable=False),
+    _time("at", nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("member", Text),
+    Column("text", Text, nullable=False),
+    Column("detail", JSONB),
+    Column("traceparent", Text),
+    Index("timeline_by_rollout", "rollout_id", "id"),
+    Index("timeline_by_environment", "environment", "id"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("message_id", Text, nullable=False, unique=True),
+    Column("exchange", Text, nullable=False),
+    Column("routing_key", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("subject", Text),
+    Column("body", LargeBinary, nullable=False),
+    Column("traceparent", Text),
+    _time("created_at", nullable=False),
+    _time("due_at", nullable=False),
+    _time("sent_at"),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("error", Text),
+    Index("outbox_unsent", "id", postgresql_where=text("sent_at IS NULL")),
+)
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("message_id", Text, primary_key=True),
+    _time("received_at", nullable=False),
+    Column("type", Text, nullable=False),
+    Column("traceparent", Text),
+)
+
+dead_letters = Table(
+    "dead_letters",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    _time("at", nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("exchange", Text, nullable=False),
+    Column("routing_key", Text, nullable=False),
+    Column("type", Text),
+    Column("reason", Text, nullable=False),
+    Column("headers", JSONB, nullable=False),
+    Column("content_type", Text),
+    Column("body", LargeBinary, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default=text("0")),
+    Column("state", Text, nullable=False, server_default=text("'waiting'")),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    _time("at", nullable=False),
+    Column("who", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("environment", Text),
+    Column("detail", JSONB),
+)
+
+processes = Table(
+    "processes",
+    metadata,
+    Column("role", Text, primary_key=True),
+    Column("id", Text, primary_key=True),
+    _time("last_seen", nullable=False),
+    Column("detail", JSONB, nullable=False),
+)
+
+member_progress = Table(
+    "member_progress",
+    metadata,
+    Column("environment", Text, primary_key=True),
+    Column("system", Text, primary_key=True),
+    Column("rollout_id", Text, nullable=False),
+    Column("phase", Text, nullable=False),
+    Column("rows_done", BigInteger, nullable=False),
+    Column("rows_total", BigInteger, nullable=False),
+    Column("rate", Double, nullable=False),
+    _time("at", nullable=False),
+)
