@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from distributor.model.certificate import Bucket
 from distributor.rollout.events import RefusalReason
@@ -51,8 +50,8 @@ class FlipCommand(MemberCommand):
 
     TYPE = "pd.member.flip.v1"
     release: int
-    at: datetime
-    not_after: datetime
+    at: AwareDatetime
+    not_after: AwareDatetime
 
 
 class RevertCommand(MemberCommand):
@@ -91,9 +90,9 @@ class MemberReport(Message):
     floor: int
     shows: int
     shadow: int | None
-    command_sent_at: datetime | None = None
-    command_received_at: datetime | None = None
-    reported_at: datetime
+    command_sent_at: AwareDatetime | None = None
+    command_received_at: AwareDatetime | None = None
+    reported_at: AwareDatetime
 
 
 class ProgressReport(MemberReport):
@@ -131,7 +130,7 @@ class FlippedReport(MemberReport):
 
     TYPE = "pd.member.flipped.v1"
     release: int
-    flipped_at: datetime
+    flipped_at: AwareDatetime
 
 
 class RevertedReport(MemberReport):
