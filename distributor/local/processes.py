@@ -1,0 +1,213 @@
+"""What every local server needs: a port, patience, and a process that never outlives its owner."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+from distributor.errors import UnreachableError
+from distributor.local import warden
+
+LOOPBACK = "127.0.0.1"
+
+
+def free_port() -> int:
+    """A loopback TCP port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+def is_free(port: int) -> bool:
+    """Whether this loopback port could be listened on."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        return True
+
+
+def remembered_ports(file: Path, count: int) -> list[int]:
+    """The ports of the last start where all of them are still free, else new ones; written to `file`.
+
+    A restarted server keeps its address as long as it can, so that URLs that were written down stay right.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        ports = [int(port) for port in file.read_text().split()]
+        if len(ports) == count and all(is_free(port) for port in ports):
+            return ports
+    ports = []
+    while len(ports) < count:
+        port = free_port()
+        if port not in ports:
+            ports.append(port)
+    file.write_text("\n".join(map(str, ports)) + "\n")
+    return ports
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    """Polls `condition` until it holds. Raises UnreachableError, naming `what`, after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise UnreachableError(f"{what} did not happen within {seconds:g} s", where="this machine")
+        time.sleep(0.02)
+
+
+def answers(port: int) -> bool:
+    """Whether somebody accepts connections on this loopback port."""
+    with contextlib.suppress(OSError), socket.create_connection((LOOPBACK, port), timeout=1):
+        return True
+    return False
+
+
+def machine_environment(without: Sequence[str], extra: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment for a child, less every variable that starts with one of `without`, plus `extra`."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(tuple(without))}  # noqa: TID251
+    return {**inherited, **extra}
+
+
+@contextlib.contextmanager
+def owned(directory: Path) -> Iterator[None]:
+    """Makes `directory` and holds it for this process alone. Raises UnreachableError when another process has it.
+
+    The hold ends with the process, however that dies: what still runs there afterwards is a leftover.
+    """
+    directory.mkdir(parents=True, exist_ok=True, mode=0o711)
+    with (directory / "owner").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UnreachableError(
+                "another process runs its servers from this directory",
+                where=str(directory),
+                mend="Stop that one first, or use another directory.",
+            ) from None
+        yield
+
+
+def end_process(process: psutil.Process, seconds: float, with_signal: int) -> None:
+    """Signals a process and waits until it and its children are gone; after `seconds` they are killed."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        family = [process, *process.children(recursive=True)]
+        process.send_signal(with_signal)
+        for survivor in psutil.wait_procs(family, seconds)[1]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                survivor.kill()
+        psutil.wait_procs(family, seconds)
+
+
+class Supervised:
+    """One server under a warden: it stops with this object, and with this process even when that is killed.
+
+    In `directory` it keeps `NAME.log` and `NAME.pid`; what a killed predecessor left running there is stopped first.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        directory: Path,
+        *,
+        stop_signal: int = signal.SIGTERM,
+        patience: float = 20.0,
+        environment: Mapping[str, str] | None = None,
+        owner: tuple[int, int] | None = None,
+    ) -> None:
+        self.name = name
+        self.log = directory / f"{name}.log"
+        self._pid_file = directory / f"{name}.pid"
+        self._command = list(command)
+        self._stop_signal = stop_signal
+        self._patience = patience
+        self._environment = environment
+        self._owner = owner
+        self._warden: subprocess.Popen[str] | None = None
+        self.pid = 0
+
+    def start(self) -> None:
+        """Starts the server. Raises UnreachableError when the program cannot be run."""
+        self.stop_leftover()
+        options = {
+            "command": self._command,
+            "log": str(self.log),
+            "stop": int(self._stop_signal),
+            "patience": self._patience,
+            "owner": self._owner,
+        }
+        with self.log.open("ab") as log:
+            self._warden = subprocess.Popen(
+                [sys.executable, "-I", "-S", warden.__file__, json.dumps(options)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                cwd="/",
+                env=self._environment,
+                start_new_session=True,
+            )
+        assert self._warden.stdout is not None
+        first_line = self._warden.stdout.readline().strip()
+        if not first_line:
+            self.stop()
+            raise self.failure(f"{self._command[0]} could not be run")
+        self.pid = int(first_line)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            started = psutil.Process(self.pid).create_time()
+            self._pid_file.write_text(json.dumps({"pid": self.pid, "started": started}))
+
+    @property
+    def running(self) -> bool:
+        """Whether the server was started and has not ended."""
+        return self._warden is not None and self._warden.poll() is None
+
+    def stop(self) -> None:
+        """Stops the server and its warden; does nothing when they are not running."""
+        ward, self._warden = self._warden, None
+        if ward is None:
+            return
+        assert ward.stdin is not None
+        assert ward.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            ward.stdin.close()
+        try:
+            ward.wait(self._patience + 5)
+        except subprocess.TimeoutExpired:
+            ward.kill()
+            ward.wait()
+        ward.stdout.close()
+        self.stop_leftover()
+
+    def kill(self) -> None:
+        """Ends the server at once, as a power cut would."""
+        if self.running:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                end_process(psutil.Process(self.pid), self._patience, signal.SIGKILL)
+        self.stop()
+
+    def stop_leftover(self) -> None:
+        """Stops what the pid file names, if that very process still runs: a pid alone may be a stranger's by now."""
+        with contextlib.suppress(OSError, ValueError, KeyError, psutil.NoSuchProcess):
+            noted = json.loads(self._pid_file.read_text())
+            process = psutil.Process(noted["pid"])
+            if abs(process.create_time() - noted["started"]) < 1.0:
+                end_process(process, self._patience, self._stop_signal)
+        self._pid_file.unlink(missing_ok=True)
+
+    def failure(self, what: str) -> UnreachableError:
+        """`what`, with the last lines of the log."""
+        lines = self.log.read_text(errors="replace").strip().splitlines()[-5:] if self.log.exists() else []
+        return UnreachableError(what, where=self.name, mend=f"Its log {self.log} ends: {' | '.join(lines)}")
