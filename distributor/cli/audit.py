@@ -1,0 +1,64 @@
+"""`audit`: who did what, when and why."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from sqlalchemy import select
+
+from distributor.cli.desk import Desk
+from distributor.cli.layout import grid, stamp
+from distributor.cli.options import Limit
+from distributor.cli.outcome import Outcome, Part
+from distributor.ledger import tables
+
+
+class Act(Part):
+    """One thing that somebody did."""
+
+    id: int
+    """Its number; later acts have greater ones."""
+    at: datetime
+    """When, in UTC."""
+    who: str
+    """Who did it."""
+    what: str
+    """What was done."""
+    why: str
+    """The reason that was given."""
+    environment: str | None
+    """The environment that it was done to; null when it concerns none."""
+    detail: Any
+    """Whatever else was noted; null when nothing."""
+
+
+class Acts(Outcome):
+    """What was done, newest first."""
+
+    audit: tuple[Act, ...]
+    """The acts, newest first."""
+
+    def show(self, console: Console) -> None:
+        """A table, newest first."""
+        table = grid("when (UTC)", "who", "what", "environment", "why")
+        for act in self.audit:
+            table.add_row(stamp(act.at), act.who, act.what, act.environment or "-", act.why)
+        console.print(table if self.audit else "nothing has been done yet")
+
+
+def audit(
+    desk: Desk,
+    environment: Annotated[
+        str | None, typer.Option("--environment", metavar="ENV", help="Only what concerns this environment.")
+    ] = None,
+    limit: Limit = 50,
+) -> Acts:
+    """Show who did what, when and why."""
+    query = select(tables.audit).order_by(tables.audit.c.id.desc()).limit(limit)
+    if environment:
+        query = query.where(tables.audit.c.environment == desk.known_environment(environment))
+    with desk.reading() as conn:
+        return Acts(audit=tuple(Act.model_validate(dict(row._mapping)) for row in conn.execute(query)))

@@ -1,0 +1,45 @@
+"""How times, spans and tables look to a person."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from rich import box
+from rich.table import Table
+
+
+def grid(*headings: str, title: str | None = None) -> Table:
+    """An empty table with headings; those that begin with `>` are aligned to the right."""
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    for heading in headings:
+        table.add_column(heading.removeprefix(">"), justify="right" if heading.startswith(">") else "left")
+    return table
+
+
+def stamp(at: datetime | None) -> str:
+    """A time in UTC, to the second."""
+    return at.strftime("%Y-%m-%d %H:%M:%S") if at else "-"
+
+
+def span(length: timedelta) -> str:
+    """A length of time in its two largest units: `850 ms`, `42 s`, `3 m 5 s`, `2 d 4 h`."""
+    seconds = max(length.total_seconds(), 0.0)
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    units = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
+    whole = int(seconds)
+    for (name, size), (small, small_size) in zip(units, units[1:], strict=False):
+        if whole >= size:
+            rest = whole % size // small_size
+            return f"{whole // size} {name} {rest} {small}" if rest else f"{whole // size} {name}"
+    return f"{whole} s"
+
+
+def ago(at: datetime | None, now: datetime) -> str:
+    """How long ago, or `never`."""
+    return f"{span(now - at)} ago" if at else "never"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 row`, `1,204 rows`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -1,0 +1,75 @@
+"""The program `distributor`: its verbs, in the panels of its help, and what becomes of a failure."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+import typer
+
+from distributor.cli.audit import audit
+from distributor.cli.deadletter import list_letters, show_letter
+from distributor.cli.failing import tell
+from distributor.cli.init import init
+from distributor.cli.outcome import Interrupted
+from distributor.cli.releases import releases
+from distributor.cli.verb import Verb, command
+from distributor.errors import DistributorError
+
+SET_UP, EVERY_DAY, SEE, RUN = "Set up", "Every day", "See", "Run"
+
+VERBS: dict[str, tuple[str, Verb]] = {
+    "init": (SET_UP, init),
+    "releases": (SEE, releases),
+    "deadletter list": (SEE, list_letters),
+    "deadletter show": (SEE, show_letter),
+    "audit": (SEE, audit),
+}
+"""Every verb as it is typed: the panel in which the help shows it, and its function."""
+
+_GROUPS = {
+    "deadletter": "See messages that could not be processed.",
+}
+
+
+def build() -> typer.Typer:
+    """The typer application of all verbs."""
+    app = typer.Typer(
+        name="distributor",
+        help="Distributes product data from its master to every system of an environment, all together or not at all.",
+        epilog="Begin with `distributor init`, or see everything work on this machine with `distributor demo`.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    groups: dict[str, typer.Typer] = {}
+    for words, (panel, verb) in VERBS.items():
+        group, _, name = words.rpartition(" ")
+        if group and group not in groups:
+            groups[group] = typer.Typer(no_args_is_help=True)
+            app.add_typer(groups[group], name=group, help=_GROUPS[group], rich_help_panel=panel)
+        _add(groups[group] if group else app, name, panel if not group else None, command(verb))
+    return app
+
+
+def _add(app: typer.Typer, name: str, panel: str | None, run: Callable[..., int]) -> None:
+    app.command(name, rich_help_panel=panel)(run)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one verb; returns the exit code. Nothing is raised, and nobody is shown a traceback."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    as_json = "--json" in given
+    try:
+        code = build()(args=given, prog_name="distributor", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        return tell(Interrupted("interrupted"), as_json)
+    except (DistributorError, typer.TyperException) as error:
+        return tell(error, as_json)
+    except Exception as error:  # noqa: BLE001 - the last place where a failure can become a sentence
+        return tell(error, as_json)
+    return code if isinstance(code, int) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""Makes a command of a verb: adds `--config` and `--json`, and writes or shows what it ends with."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+from rich.console import Console
+
+from distributor.cli.desk import Desk
+from distributor.cli.outcome import Interrupted, Outcome
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="The config file; else what DISTRIBUTOR_CONFIG names, else ./distributor.toml.",
+        rich_help_panel="Everywhere",
+        show_default=False,
+    ),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="One JSON object on stdout, all else on stderr.", rich_help_panel="Everywhere")
+]
+
+Verb = Callable[..., Outcome]
+
+
+def outcome_of(verb: Verb) -> type[Outcome]:
+    """The outcome that a verb promises by its annotation."""
+    returned = get_type_hints(verb)["return"]
+    assert isinstance(returned, type)
+    assert issubclass(returned, Outcome)
+    return returned
+
+
+def command(verb: Verb) -> Callable[..., int]:
+    """The command of a verb `(desk, options…) -> Outcome`; it returns the exit code."""
+    hints = get_type_hints(verb, include_extras=True)
+    options = [
+        parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
+        for name, parameter in inspect.signature(verb).parameters.items()
+        if name != "desk"
+    ]
+    common = [
+        inspect.Parameter("config", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Config),
+        inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=AsJson),
+    ]
+
+    def run(**given: Any) -> int:
+        desk = Desk(given.pop("config"), given.pop("as_json"))
+        try:
+            outcome = verb(desk, **given)
+        except KeyboardInterrupt as interrupt:
+            raise Interrupted("interrupted") from interrupt
+        if desk.as_json:
+            sys.stdout.write(outcome.model_dump_json(indent=2) + "\n")
+        else:
+            outcome.show(Console(highlight=False, markup=False, soft_wrap=not sys.stdout.isatty()))
+        return outcome.exit_code
+
+    run.__name__ = verb.__name__
+    run.__doc__ = verb.__doc__
+    run.__signature__ = inspect.Signature([*options, *common])  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*options, *common)}
+    return run
