@@ -1,0 +1,36 @@
+"""Who did what, when and why. Rows are only ever added."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, insert, select
+
+from distributor.ledger.tables import audit as table
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """One entry. `who` is a person, or a role of this service."""
+
+    at: datetime
+    who: str
+    what: str
+    why: str
+    environment: str | None = None
+    detail: Mapping[str, object] | None = None
+
+
+def record(conn: Connection, entry: AuditRecord) -> None:
+    """Adds an entry."""
+    conn.execute(insert(table), {name: getattr(entry, name) for name in AuditRecord.__dataclass_fields__})
+
+
+def records(conn: Connection, environment: str | None = None, limit: int = 100) -> list[AuditRecord]:
+    """The newest entries, newest first."""
+    query = select(*(table.c[name] for name in AuditRecord.__dataclass_fields__))
+    if environment is not None:
+        query = query.where(table.c.environment == environment)
+    return [AuditRecord(*row) for row in conn.execute(query.order_by(table.c.id.desc()).limit(limit))]

@@ -1,0 +1,82 @@
+"""Environments: read under their row's lock, saved whole together with what others read (rollouts, timeline)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from pydantic import ConfigDict, TypeAdapter
+from sqlalchemy import Connection, Text, bindparam, cast, select, update
+from sqlalchemy.dialects.postgresql import JSONB, insert
+
+from distributor.ledger import rollouts, timeline
+from distributor.ledger.tables import environments as table
+from distributor.rollout.state import Environment
+
+# A dataclass takes no config of its own here; in a list of one it does. JSON knows no infinity (an unmeasured clock).
+_ADAPTER = TypeAdapter(list[Environment], config=ConfigDict(ser_json_inf_nan="strings"))
+
+_STATE = cast(table.c.state, Text)
+_LOCK = select(_STATE).where(table.c.name == bindparam("wanted")).with_for_update()
+_SAVE = (
+    update(table)
+    .where(table.c.name == bindparam("wanted"))
+    .values(
+        state=cast(bindparam("new_state", type_=Text), JSONB),
+        version=table.c.version + 1,
+        updated_at=bindparam("at"),
+    )
+)
+
+
+def dump(environment: Environment) -> str:
+    """An environment as JSON."""
+    return _ADAPTER.dump_json([environment])[1:-1].decode()
+
+
+def load(text: str) -> Environment:
+    """The inverse of `dump`."""
+    return _ADAPTER.validate_json(f"[{text}]")[0]
+
+
+def lock(conn: Connection, name: str) -> Environment:
+    """The environment, locked until the transaction ends; its row is made when it is missing."""
+    state = conn.execute(_LOCK, {"wanted": name}).scalar_one_or_none()
+    if state is None:
+        fresh = dump(Environment(name))
+        conn.execute(
+            insert(table)
+            .values(name=name, state=cast(fresh, JSONB), version=0)
+            .on_conflict_do_nothing(index_elements=[table.c.name])
+        )
+        state = conn.execute(_LOCK, {"wanted": name}).scalar_one()
+    return load(state)
+
+
+def read(conn: Connection, name: str) -> Environment | None:
+    """The environment as last committed, without waiting for anybody; None before its first step."""
+    state = conn.execute(select(_STATE).where(table.c.name == name)).scalar_one_or_none()
+    return load(state) if state is not None else None
+
+
+def read_all(conn: Connection) -> dict[str, Environment]:
+    """Every environment that has had a step, by name."""
+    return {name: load(state) for name, state in conn.execute(select(table.c.name, _STATE).order_by(table.c.name))}
+
+
+def save(
+    conn: Connection,
+    before: Environment,
+    after: Environment,
+    *,
+    at: datetime,
+    traceparent: str | None = None,
+    note: timeline.MemberNote | None = None,
+) -> None:
+    """Writes what a step changed: the row, the rollouts it touched, and one timeline entry per transition."""
+    if after == before and not after.ended:
+        return
+    kept = replace(after, ended=())
+    conn.execute(_SAVE, {"wanted": after.name, "new_state": dump(kept), "at": at})
+    rollouts.project(conn, before, after)
+    timeline.write(conn, after.name, at, timeline.transitions(before, after), traceparent, note)

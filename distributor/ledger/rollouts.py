@@ -1,0 +1,83 @@
+"""Every rollout that ever was, for those who ask; written from the environment's state, never read by `decide`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from pydantic import ConfigDict, TypeAdapter
+from sqlalchemy import Connection, Text, bindparam, cast, select
+from sqlalchemy.dialects.postgresql import JSONB, insert
+
+from distributor.ledger.tables import rollouts as table
+from distributor.rollout.state import Environment, Rollout
+
+_ADAPTER = TypeAdapter(list[Rollout], config=ConfigDict(ser_json_inf_nan="strings"))
+_PLAIN = [c.name for c in table.columns if c.name not in {"environment", "body"}]
+_INSERT = insert(table).values(
+    environment=bindparam("environment"),
+    body=cast(bindparam("body", type_=Text), JSONB),
+    **{name: bindparam(name) for name in _PLAIN},
+)
+_UPSERT = _INSERT.on_conflict_do_update(
+    index_elements=[table.c.id],
+    set_={c.name: _INSERT.excluded[c.name] for c in table.columns if c.name != "id"},
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutRecord:
+    """A rollout of the history, and whose it was."""
+
+    environment: str
+    rollout: Rollout
+
+
+def known(environment: Environment) -> dict[str, Rollout]:
+    """The rollouts that a state holds, by id: queued, active, newest ended, ended by this step."""
+    return {r.id: r for r in _held(environment)}
+
+
+def project(conn: Connection, before: Environment, after: Environment) -> None:
+    """Writes the rollouts that differ; ended ones first, because only one may be active."""
+    old = known(before)
+    changed = [r for r in known(after).values() if old.get(r.id) != r]
+    for rollout in sorted(changed, key=lambda r: not r.state.ended):
+        conn.execute(
+            _UPSERT,
+            {
+                **{name: getattr(rollout, name) for name in _PLAIN},
+                "environment": after.name,
+                "body": _ADAPTER.dump_json([rollout])[1:-1].decode(),
+            },
+        )
+
+
+def rollout(conn: Connection, rollout_id: str) -> RolloutRecord | None:
+    """One rollout by its id."""
+    row = conn.execute(select(table.c.environment, _BODY).where(table.c.id == rollout_id)).one_or_none()
+    return _record(*row) if row else None
+
+
+def rollouts(conn: Connection, environment: str | None = None, limit: int = 50) -> list[RolloutRecord]:
+    """The newest rollouts, newest first; of one environment, or of all."""
+    query = select(table.c.environment, _BODY).order_by(table.c.requested_at.desc(), table.c.id).limit(limit)
+    if environment is not None:
+        query = query.where(table.c.environment == environment)
+    return [_record(*row) for row in conn.execute(query)]
+
+
+_BODY = cast(table.c.body, Text)
+
+
+def _held(environment: Environment) -> Iterator[Rollout]:
+    yield from environment.queue
+    if environment.last:
+        yield environment.last
+    if environment.active:
+        yield environment.active
+    yield from environment.ended
+
+
+def _record(environment: str, body: str) -> RolloutRecord:
+    return RolloutRecord(environment, _ADAPTER.validate_json(f"[{body}]")[0])
