@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, and_, bindparam, func, insert, select, text, tuple_, update
+from sqlalchemy import Connection, and_, bindparam, exists, func, insert, select, text, tuple_, update
 
 from distributor.ledger.tables import OUTBOX_CHANNEL, outbox
 
@@ -44,7 +44,7 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A batch, in order. `held_back`: something else is due, but an earlier message of its destination is not here."""
+    """A batch, in order. `held_back`: more is due, but another relay is sending an earlier one to its destination."""
 
     messages: tuple[Claimed, ...]
     held_back: bool
@@ -66,12 +66,24 @@ def enqueue(conn: Connection, messages: Sequence[OutgoingMessage]) -> None:
 
 _NOTIFY = text(f"NOTIFY {OUTBOX_CHANNEL}")
 
+_earlier = outbox.alias("earlier")
 _CLAIM = (
     select(outbox.c.id, outbox.c.attempts, *_COLUMNS)
-    .where(outbox.c.sent_at.is_(None), outbox.c.due_at <= bindparam("now"))
+    .where(
+        outbox.c.sent_at.is_(None),
+        outbox.c.due_at <= bindparam("now"),
+        # Behind a message that waits for its next attempt, its whole destination waits, without filling the batch.
+        ~exists().where(
+            _earlier.c.sent_at.is_(None),
+            _earlier.c.due_at > bindparam("now"),
+            _earlier.c.exchange == outbox.c.exchange,
+            _earlier.c.routing_key == outbox.c.routing_key,
+            _earlier.c.id < outbox.c.id,
+        ),
+    )
     .order_by(outbox.c.id)
     .limit(bindparam("most"))
-    .with_for_update(skip_locked=True)
+    .with_for_update(skip_locked=True, of=outbox)
 )
 
 
@@ -124,3 +136,8 @@ def mark_failed(conn: Connection, claimed: Claimed, reason: str, now: datetime) 
 def purge(conn: Connection, before: datetime) -> int:
     """Forgets messages that were sent before a time; returns how many."""
     return conn.execute(outbox.delete().where(outbox.c.sent_at < before)).rowcount
+
+
+def waiting(conn: Connection) -> int:
+    """How many messages have not been sent."""
+    return int(conn.execute(select(func.count()).where(outbox.c.sent_at.is_(None))).scalar_one())

@@ -1,0 +1,126 @@
+"""From the outbox to the broker: what was committed leaves, in order, until the broker has confirmed it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+
+import psycopg
+from sqlalchemy import Connection, Engine
+
+from distributor.errors import UnreachableError
+from distributor.ledger import audit, outbox
+from distributor.ledger.engine import clear_errors, first_line
+from distributor.ledger.tables import OUTBOX_CHANNEL
+from distributor.messaging.amqp import Broker, Parcel
+from distributor.telemetry import attributes as name
+from distributor.telemetry.clock import now
+from distributor.telemetry.logs import logger
+from distributor.telemetry.tracing import AttributeValue, span
+from distributor.wire.envelope import seal
+
+POLL_SECONDS = 1.0
+_HELD_BACK_SECONDS = 0.01
+_BATCH = 200
+_log = logger("relay")
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What one round did."""
+
+    sent: int
+    failed: int
+    held_back: bool
+
+
+class Relay:
+    """One of any number of relays over the same outbox. `wake` cuts its waiting short."""
+
+    def __init__(self, engine: Engine, broker: Broker, source: str, wake: asyncio.Event) -> None:
+        self._engine = engine
+        self._broker = broker
+        self._source = source
+        self._wake = wake
+
+    async def run(self) -> None:
+        """Relays until cancelled. Raises UnreachableError when ledger or broker are away."""
+        while True:
+            done = await self.round()
+            if done.sent:
+                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_HELD_BACK_SECONDS if done.held_back else POLL_SECONDS):
+                    await self._wake.wait()
+            self._wake.clear()
+
+    async def round(self) -> Round:
+        """Claims one batch, publishes it, and keeps what was confirmed as sent."""
+        with clear_errors(self._engine.url):
+            conn = await asyncio.to_thread(self._engine.connect)
+            try:
+                return await self._round(conn)
+            finally:
+                # Without a commit this gives the claimed messages free again.
+                await asyncio.to_thread(conn.close)
+
+    async def _round(self, conn: Connection) -> Round:
+        claim = await asyncio.to_thread(outbox.claim, conn, now(), _BATCH)
+        if not claim.messages:
+            return Round(0, 0, claim.held_back)
+        attributes: dict[str, AttributeValue] = {
+            name.MESSAGING_SYSTEM: "rabbitmq",
+            name.BATCH_SIZE: len(claim.messages),
+        }
+        with span("relay", attributes, links=(c.message.traceparent for c in claim.messages)):
+            reasons = await self._broker.publish([self._parcel(c.message) for c in claim.messages])
+        sent = [c.id for c, reason in zip(claim.messages, reasons, strict=True) if reason is None]
+        failed = [(c, reason) for c, reason in zip(claim.messages, reasons, strict=True) if reason is not None]
+        await asyncio.to_thread(_settle, conn, sent, failed)
+        return Round(len(sent), len(failed), claim.held_back)
+
+    def _parcel(self, message: outbox.OutgoingMessage) -> Parcel:
+        envelope = seal(
+            message.type,
+            message.body,
+            id=message.message_id,
+            source=self._source,
+            time=message.created_at,
+            subject=message.subject,
+            traceparent=message.traceparent,
+            sent_at=now(),
+        )
+        return Parcel(message.exchange, message.routing_key, envelope)
+
+
+def _settle(conn: Connection, sent: list[int], failed: list[tuple[outbox.Claimed, str]]) -> None:
+    at = now()
+    if sent:
+        outbox.mark_sent(conn, sent, at)
+    for claimed, reason in failed:
+        due = outbox.mark_failed(conn, claimed, reason, at)
+        message = claimed.message
+        _log.error(
+            "message not taken", type=message.type, routing_key=message.routing_key, reason=reason, again=str(due)
+        )
+        if claimed.attempts == 0:
+            what = f"{message.type} to {message.exchange}/{message.routing_key} was not taken by the broker"
+            audit.record(conn, audit.AuditRecord(at, "relay", what, reason, detail={"message_id": message.message_id}))
+    conn.commit()
+
+
+async def listen(engine: Engine, wake: asyncio.Event) -> None:
+    """Wakes the relay at every commit that enqueued something, from whatever process, until cancelled.
+
+    Raises UnreachableError when the connection is lost; the relay's poll does its work meanwhile.
+    """
+    url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    try:
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True, connect_timeout=5) as conn:
+            await conn.execute(f"LISTEN {OUTBOX_CHANNEL}")
+            wake.set()
+            async for _ in conn.notifies():
+                wake.set()
+    except psycopg.OperationalError as error:
+        raise UnreachableError(f"listening for messages failed: {first_line(error)}", where="ledger") from error
