@@ -1,0 +1,98 @@
+"""Changeset chunks and manifests as objects of a store.
+
+A chunk is a zstd Parquet file of at most CHUNK_ROWS rows with string columns: `op`, then `before.<column>` for every
+column of the dataset, then `after.<column>`. No key appears twice in one changeset.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from distributor.errors import StoreError
+from distributor.model.dataset import DatasetSchema
+from distributor.model.manifest import Chunk, Manifest
+from distributor.store.base import Store
+
+CHUNK_ROWS = 50_000
+OP = "op"
+BEFORE = "before."
+AFTER = "after."
+
+
+class Op(StrEnum):
+    """What happened to a row. `before` is all null on insert, `after` on delete."""
+
+    INSERT = "insert"
+    UPDATE = "update"
+    DELETE = "delete"
+
+
+def changeset_schema(schema: DatasetSchema) -> pa.Schema:
+    """The columns of a chunk of this dataset, all of them strings."""
+    names = [OP, *(BEFORE + name for name in schema.column_names), *(AFTER + name for name in schema.column_names)]
+    return pa.schema([pa.field(name, pa.string(), nullable=name != OP) for name in names])
+
+
+def write_chunk(store: Store, schema: DatasetSchema, table: pa.Table) -> Chunk:
+    """Keeps a piece of a changeset, at most CHUNK_ROWS rows. Raises StoreError when it does not fit the schema."""
+    _check(table.schema, schema, "a new chunk")
+    if table.num_rows > CHUNK_ROWS:
+        raise StoreError(f"a chunk holds at most {CHUNK_ROWS} rows, not {table.num_rows}", where=schema.dataset)
+    sink = pa.BufferOutputStream()
+    plain = table.cast(changeset_schema(schema)).replace_schema_metadata(None)
+    pq.write_table(plain, sink, compression="zstd", write_statistics=False)
+    content = sink.getvalue().to_pybytes()
+    sha256 = store.put(content)
+    return Chunk(dataset=schema.dataset, sha256=sha256, rows=table.num_rows, bytes=len(content))
+
+
+def read_chunk(store: Store, chunk: Chunk, schema: DatasetSchema) -> pa.Table:
+    """A chunk in the columns of `changeset_schema`. Raises StoreError: missing, damaged, or of another shape."""
+    content = store.get(chunk.sha256)
+    where = f"chunk {chunk.sha256} of {chunk.dataset}"
+    try:
+        table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
+    except pa.ArrowException as error:
+        raise StoreError("this is no Parquet file", where=where, mend="Publish again.") from error
+    _check(table.schema, schema, where)
+    if table.num_rows != chunk.rows:
+        raise StoreError(f"it has {table.num_rows} rows, the manifest says {chunk.rows}", where=where)
+    ops = set(pc.unique(table[OP]).to_pylist())
+    if unknown := ops - set(Op):
+        raise StoreError(f"it has the operation {min(unknown, key=str)!r}", where=where)
+    return table.cast(changeset_schema(schema))
+
+
+def write_manifest(store: Store, manifest: Manifest) -> str:
+    """Keeps a manifest and returns its sha256."""
+    return store.put(manifest.model_dump_json().encode())
+
+
+def read_manifest(store: Store, sha256: str) -> Manifest:
+    """A manifest. Raises StoreError: missing, damaged, or written by another version of this program."""
+    content = store.get(sha256)
+    try:
+        return Manifest.model_validate_json(content)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        raise StoreError(
+            f"this is no manifest that this program can read: {'.'.join(map(str, problem['loc']))}: {problem['msg']}",
+            where=f"manifest {sha256}",
+            mend="Was it written by a newer version? Then upgrade this one.",
+        ) from error
+
+
+def _check(found: pa.Schema, schema: DatasetSchema, where: str) -> None:
+    wanted = changeset_schema(schema)
+    if found.names != wanted.names:
+        wrong = sorted(set(found.names) ^ set(wanted.names))
+        difference = f"columns {', '.join(wrong)}" if wrong else "the order of columns"
+        raise StoreError(f"it does not fit dataset {schema.dataset}: {difference}", where=where)
+    for field in found:
+        if not (pa.types.is_string(field.type) or pa.types.is_large_string(field.type)):
+            raise StoreError(f"column {field.name} is {field.type}, not string", where=where)

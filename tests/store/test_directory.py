@@ -1,0 +1,129 @@
+"""Objects are whole or not there, and say so."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import resource
+import signal
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from distributor.errors import StoreError, StoreFullError
+from distributor.store.chunks import read_chunk, read_manifest, write_chunk
+from distributor.store.directory import DirectoryStore
+from tests.store.rows import SCHEMA, as_changes, as_table, difference, state
+
+
+def files(path: Path) -> list[Path]:
+    return sorted(found for found in path.rglob("*") if found.is_file())
+
+
+def test_bytes_come_back_by_their_sha256(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path / "not" / "there" / "yet")
+    sha256 = store.put(b"content")
+    assert sha256 == hashlib.sha256(b"content").hexdigest()
+    assert store.get(sha256) == b"content"
+    assert store.local_path(sha256).read_bytes() == b"content"
+    assert files(tmp_path) == [tmp_path / "not" / "there" / "yet" / "objects" / sha256[:2] / sha256[2:]]
+
+
+def test_keeping_twice_is_keeping_once(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path / "store")
+    source = tmp_path / "file"
+    source.write_bytes(b"x" * 3_000_000)
+    first = store.put_file(source)
+    inode = store.local_path(first).stat().st_ino
+    assert store.put(source.read_bytes()) == first
+    assert store.local_path(first).stat().st_ino == inode
+    assert source.exists()
+
+
+@pytest.mark.parametrize("damage", [b"", b"contenT", b"content and more"])
+def test_a_damaged_object_is_never_handed_out_and_is_mended_by_keeping_it_again(tmp_path: Path, damage: bytes) -> None:
+    store = DirectoryStore(tmp_path)
+    sha256 = store.put(b"content")
+    store.local_path(sha256).write_bytes(damage)
+    for read in (store.get, store.local_path):
+        with pytest.raises(StoreError, match="is damaged") as caught:
+            read(sha256)
+        assert sha256 in caught.value.what
+        assert sha256[2:] in caught.value.where
+        assert "Restore" in caught.value.mend
+    assert store.put(b"content") == sha256
+    assert store.get(sha256) == b"content"
+
+
+def test_a_missing_object_says_where_it_should_be(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match=r"is missing.*backup"):
+        DirectoryStore(tmp_path).get("0" * 64)
+    with pytest.raises(StoreError, match="no sha256"):
+        DirectoryStore(tmp_path).get("../../etc/passwd")
+
+
+def test_what_a_dead_writer_left_harms_nobody(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path)
+    sha256 = hashlib.sha256(b"content").hexdigest()
+    directory = tmp_path / "objects" / sha256[:2]
+    directory.mkdir(parents=True)
+    (directory / ".partial-dead").write_bytes(b"cont")
+    assert store.put(b"content") == sha256
+    assert store.get(sha256) == b"content"
+
+
+def _put_with_little_room(path: Path, answers: multiprocessing.SimpleQueue[str]) -> None:
+    # The kernel sends SIGXFSZ unless it is ignored; then the write fails with EFBIG, as with a full quota.
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (65_536, 65_536))
+    try:
+        DirectoryStore(path).put(os.urandom(200_000))
+        answers.put("kept")
+    except StoreFullError as error:
+        answers.put(str(error))
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    answers = context.SimpleQueue()
+    process = context.Process(target=_put_with_little_room, args=(tmp_path, answers))
+    process.start()
+    answer = answers.get()
+    process.join()
+    assert "the store is full" in answer
+    assert "Make room" in answer
+    assert files(tmp_path) == []
+
+
+def test_a_chunk_comes_back_as_it_was(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path)
+    old, new = state([("1", "a", "b", None), ("2", "c", "", "")]), state([("1", "a", "b", ""), ("3", "d\n", "ü", '"')])
+    chunk = write_chunk(store, SCHEMA, as_table(difference(old, new)))
+    assert (chunk.dataset, chunk.rows, chunk.bytes) == ("prices", 3, len(store.get(chunk.sha256)))
+    assert as_changes([read_chunk(store, chunk, SCHEMA)]) == difference(old, new)
+
+
+def test_a_chunk_of_another_shape_is_refused(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path)
+    table = as_table(difference({}, state([("1", "a", "b", None)])))
+    chunk = write_chunk(store, SCHEMA, table)
+    narrower = SCHEMA.model_copy(update={"columns": SCHEMA.columns[:3]})
+    with pytest.raises(StoreError, match=r"after\.note's, before\.note's"):
+        read_chunk(store, chunk, narrower)
+    with pytest.raises(StoreError, match="1 rows, the manifest says 2"):
+        read_chunk(store, chunk.model_copy(update={"rows": 2}), SCHEMA)
+    with pytest.raises(StoreError, match="no Parquet file"):
+        read_chunk(store, chunk.model_copy(update={"sha256": store.put(b"PAR1")}), SCHEMA)
+    with pytest.raises(StoreError, match="int64"):
+        write_chunk(store, SCHEMA, table.set_column(1, "before.amount", pa.array([1])))
+    odd = write_chunk(store, SCHEMA, table.set_column(0, "op", pa.array(["upsert"])))
+    with pytest.raises(StoreError, match="'upsert'"):
+        read_chunk(store, odd, SCHEMA)
+
+
+def test_a_manifest_of_another_version_is_refused(tmp_path: Path) -> None:
+    store = DirectoryStore(tmp_path)
+    with pytest.raises(StoreError, match="no manifest that this program can read"):
+        read_manifest(store, store.put(b'{"release": 1}'))
