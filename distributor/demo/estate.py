@@ -1,0 +1,244 @@
+"""A whole estate on this machine: servers, databases, one config file, and one process for each role and member."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distributor.demo.readers import Place
+from distributor.errors import DistributorError, UsageError
+from distributor.local.broker import choose_broker
+from distributor.local.postgresql import LocalPostgreSQL
+from distributor.local.processes import machine_environment, owned
+from distributor.local.supervised import Supervised
+
+_VERB_SECONDS = 900
+_NO_BROKER_YET = "amqp://127.0.0.1:1/"
+
+
+@dataclass(frozen=True, slots=True)
+class SystemPlan:
+    """A system: its adapter, and dataset → the name of its own table."""
+
+    name: str
+    adapter: str
+    tables: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class EnvironmentPlan:
+    """An environment: who is in it, and how it behaves. `keep_previous` and `flip_lead` as the config writes them."""
+
+    name: str
+    follow: str
+    systems: tuple[SystemPlan, ...]
+    keep_previous: str = "0s"
+    flip_lead: str = "30ms"
+
+
+class Estate:
+    """Everything lies under `state`. Use as a context: leaving it stops all, also after a failed start."""
+
+    def __init__(
+        self,
+        state: Path,
+        environments: Sequence[EnvironmentPlan],
+        *,
+        datasets: Mapping[str, str],
+        quiet_period: str = "0s",
+        broker_url: str | None = None,
+        announce: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.state = state.resolve()
+        self.environments = tuple(environments)
+        self.config = self.state / "distributor.toml"
+        self.master_url = ""
+        self.ledger_url = ""
+        self.postgresql = LocalPostgreSQL(self.state / "postgresql", durable=False)
+        self._datasets = dict(datasets)
+        self._quiet_period = quiet_period
+        self._processes: dict[str, Supervised] = {}
+        self._broker_url = broker_url
+        self._announce = announce
+        self._exit = ExitStack()
+        self._ours = False
+
+    def __enter__(self) -> Estate:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start_servers(self, meanwhile: Callable[[], None] = lambda: None) -> None:
+        """Starts both servers side by side, creates the databases and writes the config.
+
+        `meanwhile` runs once the databases and the config are there, while the broker may still be starting. Raises
+        UnreachableError.
+        """
+        self._exit.enter_context(owned(self.state))
+        self._clear_leftovers()
+        self._ours = True
+        self.postgresql.start()
+        self._exit.callback(self.postgresql.stop)
+        broker = choose_broker(self.state / "rabbitmq", given_url=self._broker_url, announce=self._announce)
+        with ThreadPoolExecutor(1) as pool:
+            starting = pool.submit(broker.start)
+            self._exit.callback(broker.stop)
+            self._create_databases()
+            self._write_config(_NO_BROKER_YET)
+            meanwhile()
+            starting.result()
+        self._write_config(broker.url())
+
+    def start_roles(self) -> None:
+        """Starts coordinator, publisher and every consumer, each as a process of its own."""
+        self.start_role("coordinator")
+        self.start_role("publisher")
+        for place in self.places():
+            self.start_member(place.environment, place.system)
+
+    def start_role(self, role: str, *options: str) -> None:
+        """Starts one role, `serve ROLE`."""
+        self._spawn(role, ["serve", role, *options])
+
+    def start_member(self, environment: str, system: str) -> None:
+        """Starts the consumer of one member."""
+        self._spawn(f"{environment}.{system}", ["serve", "consumer", "--env", environment, "--system", system])
+
+    def stop_process(self, name: str) -> None:
+        """Stops `coordinator`, `publisher` or the consumer `ENV.SYSTEM`."""
+        self._processes.pop(name).stop()
+
+    def pid(self, name: str) -> int:
+        """The process id of a role or member."""
+        return self._processes[name].pid
+
+    def dead(self) -> list[str]:
+        """Roles and members that ended by themselves, with the end of their logs."""
+        return [str(process.failure("it ended")) for process in self._processes.values() if not process.running]
+
+    def verb(self, *words: str) -> dict[str, Any]:
+        """Runs `distributor VERB … --json` and gives its object. Raises DistributorError when it fails."""
+        done = subprocess.run(
+            [sys.executable, "-m", "distributor", *words, "--json", "--config", str(self.config)],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_VERB_SECONDS,
+            start_new_session=True,
+        )
+        if done.returncode != 0:
+            raise DistributorError(
+                f"`distributor {' '.join(words)}` ended with {done.returncode}",
+                where="demo",
+                mend=(done.stderr.strip() or done.stdout.strip())[-800:],
+            )
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def places(self, environment: str | None = None) -> list[Place]:
+        """Where the systems of one or of all environments are read."""
+        return [
+            Place(plan.name, system.name, system.adapter, self._member_url(plan, system), system.tables)
+            for plan in self.environments
+            if environment in (None, plan.name)
+            for system in plan.systems
+        ]
+
+    def stop(self) -> None:
+        """Stops all roles, then the servers. Nothing of it survives, whatever state it was in."""
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(Supervised.stop, self._processes.values()))
+        self._processes.clear()
+        self._exit.close()
+
+    def remove(self) -> None:
+        """Stops all and deletes the state directory, unless it turned out to be somebody else's."""
+        self.stop()
+        if self._ours:
+            self.postgresql.remove()
+            shutil.rmtree(self.state, ignore_errors=True)
+
+    def _clear_leftovers(self) -> None:
+        """Deletes what a killed run left. Raises UsageError for a directory that never was an estate's."""
+        left = {path.name for path in self.state.iterdir()} - {"owner"}
+        if left and not left & {"postgresql", self.config.name}:
+            raise UsageError(
+                "this directory holds something else", where=str(self.state), mend="Name an empty or new one."
+            )
+        if left:
+            self.postgresql.remove()
+        for path in self.state.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            elif path.name != "owner":
+                path.unlink()
+
+    def _create_databases(self) -> None:
+        self.master_url = self.postgresql.create_database("master")
+        self.ledger_url = self.postgresql.create_database("ledger")
+        for place in self.places():
+            if place.adapter == "postgresql":
+                self.postgresql.create_database(place.name.replace(".", "_"))
+
+    def _write_config(self, broker_url: str) -> None:
+        self.config.touch(mode=0o600)
+        self.config.write_text(self._toml(broker_url))
+
+    def _spawn(self, name: str, words: list[str]) -> None:
+        command = [sys.executable, "-m", "distributor", *words, "--config", str(self.config)]
+        logs = self.state / "roles"
+        logs.mkdir(exist_ok=True)
+        process = Supervised(
+            name,
+            command,
+            logs,
+            stop_signal=signal.SIGTERM,
+            patience=10,
+            environment=machine_environment(("DISTRIBUTOR_",), {}),
+        )
+        process.start()
+        self._processes[name] = process
+
+    def _member_url(self, plan: EnvironmentPlan, system: SystemPlan) -> str:
+        if system.adapter == "sqlite":
+            return f"sqlite:///{self.state / f'{plan.name}_{system.name}.db'}"
+        return self.postgresql.url(f"{plan.name}_{system.name}")
+
+    def _toml(self, broker_url: str) -> str:
+        text = json.dumps
+        lines = [
+            "[master]",
+            f"url = {text(self.master_url)}",
+            f"quiet_period = {text(self._quiet_period)}",
+            *(f'[master.datasets.{name}]\ntable = "public.{table}"' for name, table in self._datasets.items()),
+            f"[ledger]\nurl = {text(self.ledger_url)}",
+            f"[broker]\nurl = {text(broker_url)}",
+            '[store]\npath = "store"',
+        ]
+        for plan in self.environments:
+            lines += [
+                f"[environments.{plan.name}]",
+                f'follow = "{plan.follow}"',
+                f'keep_previous = "{plan.keep_previous}"',
+                f'flip_lead = "{plan.flip_lead}"',
+            ]
+            for system in plan.systems:
+                lines += [
+                    f"[environments.{plan.name}.systems.{system.name}]",
+                    f'adapter = "{system.adapter}"',
+                    f"url = {text(self._member_url(plan, system))}",
+                ]
+        for system in {system.name: system for plan in self.environments for system in plan.systems}.values():
+            for dataset, table in system.tables.items():
+                lines += [f"[[systems.{system.name}.tables]]", f'dataset = "{dataset}"', f'into = "{table}"']
+        return "\n".join(lines) + "\n"

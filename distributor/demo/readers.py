@@ -1,0 +1,148 @@
+"""Readers of the systems, written as a system's own users would: plain drivers, no part of the distributor.
+
+Each read is one statement, so it sees one release: it asks which one is shown and whether the marked products and
+their prices all carry the same change batch.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import psycopg
+
+from distributor.demo.catalogue import FIRST_MARKER, LAST_MARKER, batch_of
+
+MAX_KEPT_ERRORS = 20
+Row = tuple[int | None, str | datetime | None, int | None, int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one system's users read: `tables` maps dataset → the table's name there."""
+
+    environment: str
+    system: str
+    adapter: str
+    url: str
+    tables: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """`ENV.SYSTEM`."""
+        return f"{self.environment}.{self.system}"
+
+    @property
+    def sqlite_path(self) -> str:
+        """The file of a SQLite system."""
+        return self.url.removeprefix("sqlite:///")
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """The first read that saw a release: `at` is the reader's wall clock after the read."""
+
+    release: int
+    flipped_at: datetime | None
+    at: datetime
+
+
+def glance(place: Place) -> str:
+    """The statement of one read: release, time of its flip, lowest and highest change batch of the marked rows."""
+    marked = " UNION ALL ".join(
+        f"SELECT revision FROM {place.tables[dataset]} WHERE product_id BETWEEN {FIRST_MARKER} AND {LAST_MARKER}"
+        for dataset in ("products", "prices")
+        if dataset in place.tables
+    )
+    # Release 0 has no row yet in some stores: the aggregates make it one row all the same.
+    return (
+        f"SELECT (SELECT max(release) FROM distributor_release), (SELECT max(flipped_at) FROM distributor_release),"
+        f" min(revision), max(revision) FROM ({marked}) AS marked"
+    )
+
+
+def connect(place: Place) -> Callable[[str], list[Row]]:
+    """A connection to a system, as the function that runs one query on it. Raises the driver's own errors."""
+    if place.adapter == "sqlite":
+        file = sqlite3.connect(
+            f"file:{place.sqlite_path}?mode=rw", uri=True, timeout=10, isolation_level=None, check_same_thread=False
+        )
+        file.execute("PRAGMA query_only = on")
+        return lambda query: file.execute(query).fetchall()
+    server = psycopg.connect(place.url, autocommit=True, application_name="demo reader")
+    return lambda query: server.execute(query.encode()).fetchall()
+
+
+@dataclass
+class Reader:
+    """Reads one system over and over until told to stop. `pause` (seconds) may be changed at any time."""
+
+    place: Place
+    pause: float = 0.1
+    reads: int = 0
+    errors: list[str] = field(default_factory=list)
+    torn: list[str] = field(default_factory=list)
+    sightings: list[Sighting] = field(default_factory=list)
+    slowest_ms: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"reader {self.place.name}", daemon=True)
+
+    def start(self) -> None:
+        """Begins reading. Until the system has something to read, failures mean that it is not there yet."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the loop and waits for its last read."""
+        self._stop.set()
+        self._thread.join(timeout=15)
+
+    @property
+    def shows(self) -> int | None:
+        """The release that the last change of release brought; None before the first read."""
+        return self.sightings[-1].release if self.sightings else None
+
+    def first_sight(self, release: int) -> Sighting | None:
+        """When this reader first saw a release; None when it has not."""
+        return next((sighting for sighting in list(self.sightings) if sighting.release == release), None)
+
+    def _run(self) -> None:
+        query = glance(self.place)
+        ask: Callable[[str], list[Row]] | None = None
+        while not self._stop.wait(self.pause):
+            begun = time.perf_counter()
+            try:
+                ask = ask or connect(self.place)
+                row = ask(query)[0]
+            except (psycopg.Error, sqlite3.Error) as error:
+                ask = None
+                if self.reads and not self._stop.is_set():
+                    self._note(self.errors, f"{type(error).__name__}: {error}")
+                continue
+            self.slowest_ms = max(self.slowest_ms, (time.perf_counter() - begun) * 1000)
+            self._take(row)
+
+    def _take(self, row: Row) -> None:
+        release, flipped_at, lowest, highest = row
+        self.reads += 1
+        if release and not lowest == highest == batch_of(release):
+            self._note(self.torn, f"release {release}: change batches {lowest} to {highest} in one snapshot")
+        if self.shows != (release or 0):
+            self.sightings.append(Sighting(release or 0, as_time(flipped_at), datetime.now(UTC)))  # noqa: TID251
+
+    @staticmethod
+    def _note(notes: list[str], text: str) -> None:
+        notes.append(text if len(notes) < MAX_KEPT_ERRORS else "…")
+
+
+def as_time(value: str | datetime | None) -> datetime | None:
+    """A time as either kind of store gives it, in UTC."""
+    if value is None:
+        return None
+    found = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)

@@ -1,0 +1,84 @@
+"""One run of the demo from outside: it cleans up whatever happens, or leaves a keeper behind when asked to."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
+from rich.console import Console
+
+from distributor.demo.estate import Estate
+from distributor.demo.outcome import DemoOutcome, Kept
+from distributor.demo.screen import Screen
+from distributor.demo.story import Story, Wishes
+
+
+def run(wishes: Wishes, as_json: bool) -> DemoOutcome:
+    """Tells the whole story. Raises DistributorError, KeyboardInterrupt; nothing is left behind then."""
+    console = Console(stderr=as_json, highlight=False, soft_wrap=True)
+    with _termination_is_interruption(), Screen(console) as screen:
+        story = Story(wishes, screen)
+        try:
+            outcome = story.tell()
+            if wishes.keep:
+                return outcome.model_copy(update={"kept": _leave_running(story.estate)})
+        except BaseException:
+            _clean_up(story.estate)
+            raise
+        screen.act("Stopping everything")
+        _clean_up(story.estate)
+    return outcome
+
+
+def _clean_up(estate: Estate) -> None:
+    # A second Ctrl-C must not cut the clearing-up short.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    estate.remove()
+
+
+def _leave_running(estate: Estate) -> Kept:
+    """Forks a keeper: servers and roles end with whoever holds their pipes, and a fork holds them too."""
+    pid = os.fork()
+    if pid == 0:
+        _keep(estate)
+    return Kept(
+        pid=pid,
+        config=str(estate.config),
+        master=estate.master_url,
+        ledger=estate.ledger_url,
+        systems={place.name: place.url for place in estate.places()},
+    )
+
+
+def _keep(estate: Estate) -> None:
+    os.setsid()
+    with open(os.devnull, "r+b") as nowhere:  # noqa: PTH123
+        for number in range(3):
+            os.dup2(nowhere.fileno(), number)
+    stopping = {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}
+    signal.pthread_sigmask(signal.SIG_BLOCK, stopping)
+    signal.sigwait(stopping)
+    try:
+        estate.remove()
+    finally:
+        os._exit(0)
+
+
+@contextlib.contextmanager
+def _termination_is_interruption() -> Iterator[None]:
+    """SIGTERM becomes KeyboardInterrupt, so that being ended and being interrupted clean up alike."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    handled = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in handled.items():
+            signal.signal(number, handler)
