@@ -7,31 +7,27 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from sqlalchemy import select
 
 from distributor.cli.desk import Desk
 from distributor.cli.layout import grid, stamp
 from distributor.cli.options import Limit
 from distributor.cli.outcome import Outcome, Part
-from distributor.ledger import tables
 
 
 class Act(Part):
     """One thing that somebody did."""
 
-    id: int
-    """Its number; later acts have greater ones."""
     at: datetime
     """When, in UTC."""
     who: str
-    """Who did it."""
+    """Who did it: a person, or a role of this service."""
     what: str
     """What was done."""
     why: str
     """The reason that was given."""
     environment: str | None
     """The environment that it was done to; null when it concerns none."""
-    detail: Any
+    detail: dict[str, Any] | None
     """Whatever else was noted; null when nothing."""
 
 
@@ -57,8 +53,10 @@ def audit(
     limit: Limit = 50,
 ) -> Acts:
     """Show who did what, when and why."""
-    query = select(tables.audit).order_by(tables.audit.c.id.desc()).limit(limit)
-    if environment:
-        query = query.where(tables.audit.c.environment == desk.known_environment(environment))
+    from distributor.ledger.audit import records
+
+    if environment is not None:
+        desk.known_environment(environment)
     with desk.reading() as conn:
-        return Acts(audit=tuple(Act.model_validate(dict(row._mapping)) for row in conn.execute(query)))
+        found = records(conn, environment, limit)
+    return Acts(audit=tuple(Act(**{name: getattr(entry, name) for name in Act.model_fields}) for entry in found))

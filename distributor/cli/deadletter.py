@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import base64
 from datetime import datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from sqlalchemy import select
 
 from distributor.cli.desk import Desk
 from distributor.cli.layout import grid, stamp
 from distributor.cli.options import Limit
 from distributor.cli.outcome import Outcome, Part
-from distributor.errors import UsageError
-from distributor.ledger.tables import dead_letters
+
+if TYPE_CHECKING:
+    from distributor.ledger.deadletters import DeadLetter
 
 
-class DeadLetter(Part):
+class LetterLine(Part):
     """A message that could not be processed."""
 
     id: int
@@ -26,21 +26,26 @@ class DeadLetter(Part):
     at: datetime
     """When it was put aside, in UTC."""
     origin: str
-    """Who put it aside, or the queue that it came from."""
+    """The queue whose reader could not process it."""
     type: str | None
     """The type of the event; null when the message was none."""
     reason: str
     """Why it could not be processed."""
     attempts: int
-    """How often it was tried."""
+    """How often it was delivered."""
     state: str
-    """What has become of it; `waiting` at first."""
+    """What has become of it: `waiting`, `retried` or `discarded`."""
+
+    @classmethod
+    def of(cls, letter: DeadLetter) -> LetterLine:
+        """A letter as the ledger has it."""
+        return cls(**{name: getattr(letter, name) for name in cls.model_fields})
 
 
 class DeadLetters(Outcome):
     """Dead letters, newest first."""
 
-    dead_letters: tuple[DeadLetter, ...]
+    dead_letters: tuple[LetterLine, ...]
     """The letters, newest first."""
 
     def show(self, console: Console) -> None:
@@ -55,7 +60,7 @@ class DeadLetters(Outcome):
 class OpenedLetter(Outcome):
     """One dead letter with everything that came with it."""
 
-    letter: DeadLetter
+    letter: LetterLine
     """What `deadletter list` says of it."""
     exchange: str
     """The exchange that it was sent to."""
@@ -74,7 +79,7 @@ class OpenedLetter(Outcome):
         """Every field, then the body."""
         letter = self.letter
         console.print(f"dead letter {letter.id}: {letter.type or 'no event'}, {letter.state}")
-        console.print(f"put aside {stamp(letter.at)} UTC by {letter.origin}, {letter.attempts} attempts")
+        console.print(f"put aside {stamp(letter.at)} UTC from {letter.origin}, delivered {letter.attempts} times")
         console.print(f"reason: {letter.reason}")
         console.print(f"sent to exchange {self.exchange!r} with key {self.routing_key!r} as {self.content_type}")
         for name, value in self.headers.items():
@@ -82,37 +87,37 @@ class OpenedLetter(Outcome):
         console.print(self.body)
 
 
-def list_letters(desk: Desk, limit: Limit = 50) -> DeadLetters:
+def list_letters(
+    desk: Desk,
+    every: Annotated[bool, typer.Option("--all", help="Also those that were retried or discarded.")] = False,
+    limit: Limit = 50,
+) -> DeadLetters:
     """List the messages that could not be processed, newest first."""
+    from distributor.ledger.deadletters import LetterState, letters
+
     with desk.reading() as conn:
-        rows = conn.execute(select(dead_letters).order_by(dead_letters.c.id.desc()).limit(limit))
-        return DeadLetters(dead_letters=tuple(_letter(dict(row._mapping)) for row in rows))
+        found = letters(conn, None if every else LetterState.WAITING, limit)
+    return DeadLetters(dead_letters=tuple(map(LetterLine.of, found)))
 
 
 def show_letter(
     desk: Desk, number: Annotated[int, typer.Argument(metavar="ID", help="The number in `deadletter list`.")]
 ) -> OpenedLetter:
     """Show one of them: where it was going, why it failed, its headers and its body."""
+    from distributor.ledger.deadletters import letter
+
     with desk.reading() as conn:
-        found = conn.execute(select(dead_letters).where(dead_letters.c.id == number)).one_or_none()
-    if found is None:
-        raise UsageError(f"there is no dead letter {number}", where="ledger", mend="See `distributor deadletter list`.")
-    row = dict(found._mapping)
-    body = bytes(row["body"])
+        found = letter(conn, number)
     try:
-        text, encoding = body.decode(), "utf-8"
+        body, encoding = found.body.decode(), "utf-8"
     except UnicodeDecodeError:
-        text, encoding = base64.b64encode(body).decode(), "base64"
+        body, encoding = base64.b64encode(found.body).decode(), "base64"
     return OpenedLetter(
-        letter=_letter(row),
-        exchange=row["exchange"],
-        routing_key=row["routing_key"],
-        headers=row["headers"],
-        content_type=row["content_type"],
-        body=text,
+        letter=LetterLine.of(found),
+        exchange=found.exchange,
+        routing_key=found.routing_key,
+        headers=dict(found.headers),
+        content_type=found.content_type,
+        body=body,
         encoding=encoding,
     )
-
-
-def _letter(row: dict[str, Any]) -> DeadLetter:
-    return DeadLetter.model_validate({name: row[name] for name in DeadLetter.model_fields})

@@ -1,8 +1,7 @@
-"""`demo`: a whole estate on this machine, from the first load to a failure survived."""
+"""`demo`: a whole estate on this machine."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -11,29 +10,39 @@ import typer
 from distributor.cli.desk import Desk
 from distributor.demo.outcome import DemoOutcome
 
-FEWEST_PRODUCTS = 5_000
+LEAST_PRODUCTS = 1_500
 
 
 def demo(
     desk: Desk,
     products: Annotated[
-        int, typer.Option("--products", min=FEWEST_PRODUCTS, metavar="N", help="Size of the catalogue.")
+        int, typer.Option("--products", metavar="N", min=LEAST_PRODUCTS, help="Size of the catalogue, in products.")
     ] = 100_000,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", help="The same seed makes the same catalogue.")] = 7,
-    state: Annotated[Path, typer.Option("--state", metavar="DIR", help="Where everything lies while it runs.")] = Path(
-        ".distributor/demo"
-    ),
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Another seed makes another catalogue.")] = 7,
     keep: Annotated[
-        bool, typer.Option("--keep", help="Leave it running afterwards, until Ctrl-C, and say how to reach it.")
+        bool, typer.Option("--keep", help="Leave everything running at the end, and say how to reach and stop it.")
     ] = False,
+    state: Annotated[
+        Path, typer.Option("--state", metavar="DIR", help="Where it keeps its files while it runs.")
+    ] = Path(".distributor/demo"),
+    broker_url: Annotated[
+        str | None,
+        typer.Option(
+            "--broker-url",
+            metavar="URL",
+            envvar="DISTRIBUTOR_AMQP_URL",
+            help="A RabbitMQ to use; default: a private one.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> DemoOutcome:
-    """See it work: seven systems on this machine, a change carried to all of them, one of them failing.
+    """See a whole estate work on this machine, from the first load to a failure survived.
 
-    It starts its own PostgreSQL and RabbitMQ on private ports and leaves nothing behind. It needs no config file.
+    It starts a PostgreSQL and a RabbitMQ of its own and nine systems in two environments, changes products, stops a
+    consumer, and compares every system with the master row by row. It needs no config, and leaves nothing behind.
     """
     from distributor.demo.run import run
     from distributor.demo.story import Wishes
 
-    given = os.environ.get("DISTRIBUTOR_AMQP_URL")  # noqa: TID251
-    wishes = Wishes(state=state, products=products, seed=seed, keep=keep, broker_url=given)
+    wishes = Wishes(state=state, products=products, seed=seed, keep=keep, broker_url=broker_url)
     return run(wishes, desk.as_json)

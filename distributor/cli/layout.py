@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 from rich import box
 from rich.table import Table
@@ -28,7 +29,7 @@ def span(length: timedelta) -> str:
         return f"{seconds * 1000:.0f} ms"
     units = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
     whole = int(seconds)
-    for (name, size), (small, small_size) in zip(units, units[1:], strict=False):
+    for (name, size), (small, small_size) in pairwise(units):
         if whole >= size:
             rest = whole % size // small_size
             return f"{whole // size} {name} {rest} {small}" if rest else f"{whole // size} {name}"

@@ -7,23 +7,49 @@ from collections.abc import Callable, Sequence
 
 import typer
 
+from distributor.cli.abort import abort
 from distributor.cli.audit import audit
+from distributor.cli.changes import changes
 from distributor.cli.deadletter import list_letters, show_letter
+from distributor.cli.demo import demo
+from distributor.cli.deploy import deploy
+from distributor.cli.detach import detach
 from distributor.cli.failing import tell
+from distributor.cli.hold import hold
 from distributor.cli.init import init
 from distributor.cli.outcome import Interrupted
+from distributor.cli.refresh import refresh
+from distributor.cli.release_hold import release_hold
 from distributor.cli.releases import releases
+from distributor.cli.rollback import rollback
+from distributor.cli.rollout import rollout
+from distributor.cli.rollouts import rollouts
+from distributor.cli.serve import serve
+from distributor.cli.status import status
 from distributor.cli.verb import Verb, command
 from distributor.errors import DistributorError
 
 SET_UP, EVERY_DAY, SEE, RUN = "Set up", "Every day", "See", "Run"
 
 VERBS: dict[str, tuple[str, Verb]] = {
+    "demo": (SET_UP, demo),
     "init": (SET_UP, init),
+    "deploy": (EVERY_DAY, deploy),
+    "refresh": (EVERY_DAY, refresh),
+    "hold": (EVERY_DAY, hold),
+    "release-hold": (EVERY_DAY, release_hold),
+    "rollback": (EVERY_DAY, rollback),
+    "abort": (EVERY_DAY, abort),
+    "detach": (EVERY_DAY, detach),
+    "status": (SEE, status),
+    "rollouts": (SEE, rollouts),
+    "rollout": (SEE, rollout),
     "releases": (SEE, releases),
+    "changes": (SEE, changes),
     "deadletter list": (SEE, list_letters),
     "deadletter show": (SEE, show_letter),
     "audit": (SEE, audit),
+    "serve": (RUN, serve),
 }
 """Every verb as it is typed: the panel in which the help shows it, and its function."""
 

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from distributor.cli.desk import Desk
 from distributor.cli.outcome import Interrupted, Outcome
+from distributor.telemetry.logs import configure_logs
 
 Config = Annotated[
     Path | None,
@@ -53,6 +54,7 @@ def command(verb: Verb) -> Callable[..., int]:
     ]
 
     def run(**given: Any) -> int:
+        configure_logs(log_level="warning")
         desk = Desk(given.pop("config"), given.pop("as_json"))
         try:
             outcome = verb(desk, **given)

@@ -1,0 +1,53 @@
+"""`deploy ENV`: stage, converge, flip."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from distributor.cli.asking import AskedRollout, ask_and_wait, would_ask
+from distributor.cli.desk import Desk
+from distributor.cli.options import By, DryRun, Environment, NoWait, Timeout
+from distributor.rollout.state import Cause
+
+Release = Annotated[
+    int | None, typer.Option("--release", metavar="N", min=0, help="Which release; default: the newest.")
+]
+OptionalReason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept in the audit.")]
+
+
+def deploy(
+    desk: Desk,
+    environment: Environment,
+    release: Release = None,
+    reason: OptionalReason = "",
+    by: By = None,
+    no_wait: NoWait = False,
+    timeout: Timeout = None,
+    dry_run: DryRun = False,
+) -> AskedRollout:
+    """Take an environment to a release: every system, together or not at all.
+
+    It waits with live progress; the exit code says how it ended. A deploy takes the place of a rollout that has not
+    been decided yet; a hold lets it be staged, and it flips when the hold ends.
+    """
+    if dry_run:
+        return would_ask(desk, environment, release)
+    from distributor.requests.rollouts import request_rollout
+
+    return ask_and_wait(
+        desk,
+        lambda engine: request_rollout(
+            engine,
+            desk.settings,
+            desk.store,
+            environment,
+            release=release,
+            cause=Cause.OPERATOR,
+            by=by or desk.user,
+            reason=reason,
+        ),
+        no_wait=no_wait,
+        timeout=timeout,
+    )

@@ -1,0 +1,172 @@
+"""`rollout ID`: one rollout's timeline, and what each member did in it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+from sqlalchemy import select
+
+from distributor.cli.desk import Desk
+from distributor.cli.layout import grid, span, stamp
+from distributor.cli.outcome import Outcome, Part
+from distributor.cli.rollouts import SHORT, RolloutLine
+from distributor.errors import UsageError
+from distributor.rollout.state import Answer, Rollout
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from distributor.ledger.rollouts import RolloutRecord
+
+MemberWord = Literal["waiting", "staged", "flipped", "reverted", "refused", "lagging"]
+
+
+class MemberPart(Part):
+    """What one member did in a rollout."""
+
+    system: str
+    """The system."""
+    required: bool
+    """Whether the rollout waits for it."""
+    state: MemberWord
+    """The furthest that it came: `waiting`, `staged`, `flipped`, `reverted`, `refused` or `lagging`."""
+    flipped_at: datetime | None
+    """When it flipped, in the coordinator's time."""
+    refusal: str
+    """Why it refused; empty when it did not."""
+    phases: dict[str, float]
+    """Phase of its load → seconds, as it reported them; empty until it has staged."""
+    rows: int | None
+    """Rows that it loaded; null until it has staged."""
+
+    @classmethod
+    def of(cls, system: str, rollout: Rollout, staged: dict[str, Any]) -> MemberPart:
+        """One member, from the rollout and from what it reported when it had staged."""
+        answer = rollout.answers.get(system, Answer())
+        return cls(
+            system=system,
+            required=system in rollout.required,
+            state=member_word(answer),
+            flipped_at=answer.flipped_at,
+            refusal=answer.refusal,
+            phases=staged.get("phases") or {},
+            rows=staged.get("rows_applied"),
+        )
+
+
+class TimelineEntry(Part):
+    """One thing that happened."""
+
+    at: datetime
+    """When, in UTC."""
+    kind: str
+    """What kind of thing: a new state of the rollout, or what a member or an operator did."""
+    member: str | None
+    """The system that it concerns; null when it concerns the whole rollout."""
+    text: str
+    """What happened, in a sentence."""
+
+
+class RolloutOutcome(Outcome):
+    """One rollout with its members and its timeline."""
+
+    rollout: RolloutLine
+    """The rollout."""
+    members: tuple[MemberPart, ...]
+    """Its members: required ones first."""
+    timeline: tuple[TimelineEntry, ...]
+    """What happened, oldest first."""
+
+    def show(self, console: Console) -> None:
+        """The rollout in two lines, its members, its timeline."""
+        line = self.rollout
+        console.print(
+            f"rollout {line.id}: {line.environment}, release {line.from_release} → {line.release}, {line.state.value}"
+        )
+        why = f": {line.reason}" if line.reason else ""
+        console.print(f"asked for by {line.by} ({line.cause}) at {stamp(line.requested_at)} UTC{why}")
+        if line.outcome:
+            console.print(line.outcome)
+        console.print(f"took {line.took}, skew {line.skew}, epoch {line.epoch}")
+        members = grid("system", "required", "state", ">rows", "phases", "flipped (UTC)", "refusal")
+        for part in self.members:
+            phases = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in part.phases.items())
+            members.add_row(
+                part.system,
+                "yes" if part.required else "no",
+                part.state,
+                "-" if part.rows is None else f"{part.rows:,}",
+                phases or "-",
+                part.flipped_at.strftime("%H:%M:%S.%f")[:-3] if part.flipped_at else "-",
+                part.refusal or "-",
+            )
+        console.print(members)
+        entries = grid("at (UTC)", ">after", "what")
+        for entry in self.timeline:
+            after = span(entry.at - self.timeline[0].at)
+            entries.add_row(entry.at.strftime("%H:%M:%S.%f")[:-3], after, entry.text)
+        console.print(entries)
+
+
+def member_word(answer: Answer) -> MemberWord:
+    """The furthest that a member came."""
+    if answer.reverted:
+        return "reverted"
+    if answer.flipped_at:
+        return "flipped"
+    if answer.refusal:
+        return "refused"
+    if answer.lagging:
+        return "lagging"
+    return "staged" if answer.staged else "waiting"
+
+
+def rollout(
+    desk: Desk,
+    rollout_id: Annotated[
+        str, typer.Argument(metavar="ID", help="The id that `rollouts` shows; any unambiguous beginning of it.")
+    ],
+) -> RolloutOutcome:
+    """Show one rollout: its timeline, what each member did and how long, and the skew."""
+    with desk.reading() as conn:
+        return told(conn, find(conn, rollout_id))
+
+
+def told(conn: Connection, record: RolloutRecord) -> RolloutOutcome:
+    """A rollout with everything that the ledger knows of it."""
+    from distributor.ledger.timeline import entries
+
+    found = entries(conn, rollout_id=record.rollout.id)
+    staged = {entry.member: dict(entry.detail or {}) for entry in found if entry.kind == "member-staged"}
+    systems = (*sorted(record.rollout.required), *sorted(record.rollout.optional))
+    return RolloutOutcome(
+        rollout=RolloutLine.of(record),
+        members=tuple(MemberPart.of(system, record.rollout, staged.get(system, {})) for system in systems),
+        timeline=tuple(
+            TimelineEntry(at=entry.at, kind=entry.kind, member=entry.member, text=entry.text) for entry in found
+        ),
+    )
+
+
+def find(conn: Connection, beginning: str) -> RolloutRecord:
+    """The rollout whose id begins so. Raises UsageError when none does, or more than one."""
+    from distributor.ledger.rollouts import rollout as by_id
+    from distributor.ledger.tables import rollouts as table
+
+    ids = conn.execute(select(table.c.id).where(table.c.id.startswith(beginning, autoescape=True)).limit(2)).scalars()
+    match list(ids):
+        case [only]:
+            record = by_id(conn, only)
+            assert record is not None
+            return record
+        case []:
+            raise UsageError(f"there is no rollout {beginning!r}", where="ledger", mend="See `distributor rollouts`.")
+        case _:
+            raise UsageError(
+                f"more than one rollout begins with {beginning!r}",
+                where="ledger",
+                mend=f"Give more than {SHORT} digits.",
+            )

@@ -1,0 +1,232 @@
+"""How environments stand: what `status` ends with, and the words in which it says so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from distributor.cli.layout import ago, count, grid, span, stamp
+from distributor.cli.outcome import Outcome, Part
+from distributor.cli.rollout import member_word
+from distributor.rollout.state import Answer, Environment, Requirement
+from distributor.rollout.waiting import waiting_for
+
+if TYPE_CHECKING:
+    from distributor.ledger.progress import MemberProgress
+
+
+class HoldPart(Part):
+    """Somebody has reserved the environment."""
+
+    owner: str
+    """Who holds it."""
+    reason: str
+    """Why."""
+    placed_at: datetime
+    """Since when, in UTC."""
+    until: datetime | None
+    """Until when; null until somebody releases it."""
+
+
+class LoadPart(Part):
+    """A load that goes on."""
+
+    phase: str
+    """What the member is doing."""
+    rows_done: int
+    """Rows done in this phase."""
+    rows_total: int
+    """Rows to do in this phase."""
+    rate: float
+    """Rows per second."""
+
+    @property
+    def sentence(self) -> str:
+        """`loading 40,000 of 120,000 rows, 35,000/s`."""
+        return f"{self.phase} {self.rows_done:,} of {count(self.rows_total, 'row')}, {self.rate:,.0f}/s"
+
+
+class MemberStatus(Part):
+    """One system of an environment."""
+
+    system: str
+    """The system."""
+    requirement: Requirement
+    """`required`, `optional`, `joining` (it will be required once it is level) or `detached`."""
+    release: int
+    """The release that its readers see; 0 is empty."""
+    shadow: int | None
+    """The release in its other slot; null while that is half loaded."""
+    state: str
+    """`online`, `lagging`, `loading`, `staged`, `flipped`, `reverted`, `refused`, `waiting` or `unheard`."""
+    behind: int
+    """How many releases it is behind the newest."""
+    behind_since: datetime | None
+    """Since when it is behind: when the first release that it does not show was published; null when it is level."""
+    heard_at: datetime | None
+    """When it was last heard, in UTC; null when never."""
+    load: LoadPart | None
+    """How far its load is; null when none goes on."""
+
+
+class EnvironmentStatus(Part):
+    """One environment."""
+
+    environment: str
+    """Its name."""
+    release: int
+    """The release that it shows; 0 is empty."""
+    epoch: int
+    """The fencing number of its newest command."""
+    state: str
+    """The state of the rollout that goes on, or `idle`."""
+    rollout: str | None
+    """The id of the rollout that goes on; null when none does."""
+    target: int | None
+    """The release that this rollout takes it to."""
+    waiting_for: str
+    """What is waited for, in a sentence; empty when nothing is."""
+    follow: bool
+    """Whether new releases are rolled out by themselves."""
+    pinned: str
+    """Why it does not follow new releases for now; empty when it does."""
+    barred: tuple[int, ...]
+    """Releases that automation will not promote again, because they were flipped back."""
+    blocked: str
+    """Why it takes no rollout at all; empty when it does."""
+    queued: tuple[str, ...]
+    """Ids of the rollouts that wait, oldest first."""
+    holds: tuple[HoldPart, ...]
+    """Who has reserved it."""
+    members: tuple[MemberStatus, ...]
+    """Its systems."""
+
+    @classmethod
+    def of(cls, state: Environment, outlook: Outlook, loads: Mapping[str, MemberProgress]) -> EnvironmentStatus:
+        """An environment as the ledger has it. `loads`: the newest progress, by system."""
+        active = state.active
+        holds = tuple(
+            HoldPart(owner=hold.owner, reason=hold.reason, placed_at=hold.placed_at, until=hold.until)
+            for hold in state.holds
+        )
+        return cls(
+            environment=state.name,
+            release=state.shown,
+            epoch=state.epoch,
+            state=active.state.value if active else "idle",
+            rollout=active.id if active else None,
+            target=active.release if active else None,
+            waiting_for=waiting_for(state, outlook.now),
+            follow=state.follow,
+            pinned=state.pinned,
+            barred=tuple(sorted(state.barred)),
+            blocked=state.blocked,
+            queued=tuple(rollout.id for rollout in state.queue),
+            holds=holds,
+            members=tuple(_member(state, system, outlook, loads.get(system)) for system in sorted(state.members)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What lag is measured against: the newest release, when each release was followed by the next, and the time."""
+
+    newest: int
+    followed_at: Mapping[int, datetime]
+    now: datetime
+
+
+class Status(Outcome):
+    """How the environments stand."""
+
+    at: datetime
+    """The time at which this was read, in UTC."""
+    newest_release: int
+    """The newest release; 0 when there is none yet."""
+    coordinator_seen_at: datetime | None
+    """When a coordinator was last up; null when none was ever heard of."""
+    dead_letters: int
+    """How many dead letters wait for somebody."""
+    environments: tuple[EnvironmentStatus, ...]
+    """The environments."""
+
+    def show(self, console: Console) -> None:
+        """A table of all members, then what deserves a sentence."""
+        table = grid("environment", "system", ">release", "state", ">shadow", "behind", "heard")
+        for environment in self.environments:
+            for number, member in enumerate(environment.members):
+                late = self.at - member.behind_since if member.behind_since else None
+                table.add_row(
+                    environment.environment if number == 0 else "",
+                    member.system + ("" if member.requirement is Requirement.REQUIRED else f" ({member.requirement})"),
+                    str(member.release),
+                    member.load.sentence if member.load else member.state,
+                    "torn" if member.shadow is None else str(member.shadow),
+                    f"{count(member.behind, 'release')}, {span(late)}" if late else "-",
+                    ago(member.heard_at, self.at),
+                )
+        console.print(table)
+        for environment in self.environments:
+            for sentence in sentences(environment):
+                console.print(f"{environment.environment}: {sentence}")
+        console.print(f"newest release: {self.newest_release or 'none yet'}")
+        console.print(f"coordinator last seen: {ago(self.coordinator_seen_at, self.at)}")
+        if self.dead_letters:
+            console.print(f"{count(self.dead_letters, 'dead letter')}: see `distributor deadletter list`")
+
+
+def sentences(environment: EnvironmentStatus) -> list[str]:
+    """What there is to say about an environment beyond its members."""
+    told = []
+    if environment.rollout:
+        told.append(f"rollout {environment.rollout[:8]} to release {environment.target} is {environment.state}")
+    if environment.waiting_for:
+        told.append(f"waiting for: {environment.waiting_for}")
+    for hold in environment.holds:
+        until = f" until {stamp(hold.until)} UTC" if hold.until else ""
+        told.append(f"held by {hold.owner}{until}: {hold.reason}")
+    if environment.queued:
+        told.append(f"{count(len(environment.queued), 'rollout')} queued")
+    if environment.pinned:
+        told.append(f"does not follow new releases: {environment.pinned}")
+    if environment.blocked:
+        told.append(f"blocked: {environment.blocked}")
+    return told
+
+
+def _member(state: Environment, system: str, outlook: Outlook, load: MemberProgress | None) -> MemberStatus:
+    member = state.members[system]
+    answer = state.active.answers.get(system, Answer()) if state.active else None
+    loading = (
+        load is not None
+        and state.active is not None
+        and load.rollout_id == state.active.id
+        and answer is not None
+        and not answer.staged
+        and answer.flipped_at is None
+    )
+    if loading:
+        word = "loading"
+    elif answer is not None:
+        word = member_word(answer)
+    elif member.heard_at is None:
+        word = "unheard"
+    else:
+        word = "online" if member.shows == state.shown else "lagging"
+    return MemberStatus(
+        system=system,
+        requirement=member.requirement,
+        release=member.shows,
+        shadow=member.shadow,
+        state=word,
+        behind=max(outlook.newest - member.shows, 0),
+        behind_since=outlook.followed_at.get(member.shows),
+        heard_at=member.heard_at,
+        load=LoadPart(phase=load.phase, rows_done=load.rows_done, rows_total=load.rows_total, rate=load.rate)
+        if loading and load
+        else None,
+    )

@@ -1,0 +1,83 @@
+"""`status`: the matrix environment × system, read from the ledger alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from sqlalchemy import func, select
+
+from distributor.cli.desk import Desk
+from distributor.cli.standing import EnvironmentStatus, Outlook, Status
+from distributor.rollout.state import Environment, Member
+from distributor.telemetry import clock
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from distributor.settings import Settings
+
+
+def status(
+    desk: Desk,
+    environment: Annotated[
+        str | None, typer.Argument(metavar="[ENV]", help="Only this environment.", show_default=False)
+    ] = None,
+) -> Status:
+    """Show which release every system of every environment shows, and what is waited for.
+
+    It asks the ledger alone, so it also answers while systems are down.
+    """
+    names = [desk.known_environment(environment)] if environment else sorted(desk.settings.environments)
+    with desk.reading() as conn:
+        return look(conn, desk.settings, names)
+
+
+def look(conn: Connection, settings: Settings, names: Sequence[str]) -> Status:
+    """How these environments stand at this moment."""
+    from distributor.ledger import environments, progress, tables
+
+    states = environments.read_all(conn)
+    chosen = {name: states.get(name) or _untouched(settings, name) for name in names}
+    loads = progress.latest(conn)
+    newest = conn.execute(select(func.max(tables.releases.c.number))).scalar_one() or 0
+    shown = {member.shows for state in chosen.values() for member in state.members.values()}
+    outlook = Outlook(newest, _followed_at(conn, shown), clock.now())
+    letters = select(func.count()).where(tables.dead_letters.c.state == "waiting")
+    return Status(
+        at=outlook.now,
+        newest_release=newest,
+        coordinator_seen_at=coordinator_seen(conn),
+        dead_letters=conn.execute(letters).scalar_one(),
+        environments=tuple(
+            EnvironmentStatus.of(state, outlook, {load.system: load for load in loads if load.environment == name})
+            for name, state in chosen.items()
+        ),
+    )
+
+
+def coordinator_seen(conn: Connection) -> datetime | None:
+    """When a coordinator was last up; None when none was ever heard of, or all have stopped in good order."""
+    from distributor.ledger.tables import processes
+
+    newest = select(func.max(processes.c.last_seen)).where(processes.c.role == "coordinator")
+    seen: datetime | None = conn.execute(newest).scalar_one()
+    return seen
+
+
+def _untouched(settings: Settings, name: str) -> Environment:
+    """An environment that no coordinator has seen yet, as the config has it."""
+    requirements = settings.environment(name).requirements
+    return Environment(name, members={system: Member(requirement) for system, requirement in requirements.items()})
+
+
+def _followed_at(conn: Connection, releases: set[int]) -> dict[int, datetime]:
+    """When the release after each of these was published; the newest has none."""
+    from distributor.ledger.tables import releases as table
+
+    wanted = [number + 1 for number in releases]
+    rows = conn.execute(select(table.c.number, table.c.created_at).where(table.c.number.in_(wanted)))
+    return {number - 1: at for number, at in rows}
