@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 
@@ -14,7 +12,6 @@ class Outcome(BaseModel):
     """The object that `--json` writes. Subclasses describe every field: docs/cli.md is made from them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-    document_only: ClassVar[bool] = False
 
     @property
     def exit_code(self) -> int:

@@ -13,7 +13,6 @@ from distributor.cli.layout import ago, count, grid, span, stamp
 from distributor.cli.outcome import Outcome, Part
 from distributor.cli.rollout import member_word
 from distributor.rollout.state import Answer, Environment, Requirement
-from distributor.rollout.waiting import waiting_for
 
 if TYPE_CHECKING:
     from distributor.ledger.progress import MemberProgress
@@ -108,6 +107,8 @@ class EnvironmentStatus(Part):
     @classmethod
     def of(cls, state: Environment, outlook: Outlook, loads: Mapping[str, MemberProgress]) -> EnvironmentStatus:
         """An environment as the ledger has it. `loads`: the newest progress, by system."""
+        from distributor.rollout.waiting import waiting_for
+
         active = state.active
         holds = tuple(
             HoldPart(owner=hold.owner, reason=hold.reason, placed_at=hold.placed_at, until=hold.until)
