@@ -50,7 +50,11 @@ def _two_empty_slots() -> dict[SlotName, Slot]:
 
 
 class MemberRow(Frozen):
-    """PROTOCOL §2. An empty slot is release 0, intact."""
+    """What a member knows of commands and slots. An empty slot is release 0, intact.
+
+    `floor` and `floor_id` name the newest command that was accepted, `closed` that it was abandoned. `staged_slot` is
+    the slot that flips under `staged_epoch`; `back_slot` is where a revert of `flipped_epoch` leads.
+    """
 
     environment: str
     system: str
@@ -60,6 +64,7 @@ class MemberRow(Frozen):
     active: SlotName = "a"
     slots: dict[SlotName, Slot] = Field(default_factory=_two_empty_slots)
     staged_epoch: int | None = None
+    staged_slot: SlotName | None = None
     flipped_epoch: int | None = None
     flipped_at: datetime | None = None
     back_slot: SlotName | None = None

@@ -87,9 +87,13 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one member has answered in the active rollout, and when it was last sent a command."""
+    """What one member has answered in a rollout, and when it was last sent a command.
+
+    `from_release` is what it showed when it had staged: what a revert must bring it back to.
+    """
 
     staged: bool = False
+    from_release: int | None = None
     flipped_at: datetime | None = None
     reverted: bool = False
     lagging: bool = False
@@ -99,7 +103,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """One attempt to take the environment from one release to another."""
+    """One attempt to take the environment from one release to another. `deadline` is that of its present state."""
 
     id: str
     release: int
@@ -117,6 +121,7 @@ class Rollout:
     revert_epoch: int | None = None
     revert_id: str | None = None
     started_at: datetime | None = None
+    deadline: datetime | None = None
     converged_at: datetime | None = None
     decided_at: datetime | None = None
     flip_at: datetime | None = None
@@ -140,13 +145,20 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A member as last heard. `shows` is the release in its online slot."""
+    """A member as last heard. `shows` is the release in its online slot.
+
+    `configured` is what the config asks for: what a joining member becomes once it is fenced (its `floor`, the newest
+    epoch that it is known to have accepted, is the environment's) and shows what the environment shows. `asked_at` is
+    when it was last sent a command outside of a rollout.
+    """
 
     requirement: Requirement
+    configured: Requirement = Requirement.REQUIRED
     shows: int = 0
     shadow: int | None = None
+    floor: int = 0
     heard_at: datetime | None = None
-    fenced: bool = False
+    asked_at: datetime | None = None
     clock: Clock = Clock()
 
 
@@ -166,14 +178,17 @@ class Settlement:
 class Environment:
     """Everything that `decide` needs. Saved whole, in the transaction that saves its commands.
 
-    `queue` holds requests that wait, oldest first, at most one of cause AUTO. `last` is the newest rollout that
-    ended after it had an epoch: late answers of optional members are still served under it. `void` are the epochs
-    that were reverted since the online release (PROTOCOL V18). `ended` are the rollouts that this very step ended:
-    the hands write them to the history, the next step starts with none.
+    `epoch` with `epoch_id` is the identity of the newest command that was handed out. `queue` holds requests that
+    wait, oldest first, at most one of cause AUTO. `last` is the newest rollout that ended after it had an epoch: late
+    answers of optional members are still served under it. `void` are the newest reverted epochs: a member that was
+    flipped under one of them, and missed the revert, goes back before it stages again. `ended` are the rollouts that
+    this very step ended: the hands write them to the history, the next step starts with none. `blocked` says why
+    nothing starts: the members know of epochs that the ledger forgot, and do not show one release.
     """
 
     name: str
     epoch: int = 0
+    epoch_id: str = ""
     shown: int = 0
     follow: bool = True
     pinned: str = ""
