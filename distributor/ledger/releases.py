@@ -104,7 +104,7 @@ def manifests(conn: Connection, numbers: Collection[int]) -> dict[int, str | Non
     found: dict[int, str | None] = {ZERO: None}
     if wanted:
         rows = conn.execute(select(table.c.number, table.c.manifest).where(table.c.number.in_(wanted)))
-        found.update(rows.tuples().all())
+        found.update((number, manifest) for number, manifest in rows)
     if missing := wanted - found.keys():
         raise RefusedError(f"the ledger does not know release {min(missing)}", where="ledger")
     return found

@@ -34,6 +34,14 @@ class Parcel:
     envelope: Envelope
 
 
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a parcel: confirmed and routed, refused by the broker, or (neither) not known."""
+
+    confirmed: bool = False
+    refusal: str = ""
+
+
 class Broker:
     """An open connection with a channel for publishing. Made by `connected`."""
 
@@ -73,17 +81,16 @@ class Broker:
                 ) from error
             await channel.close()
 
-    async def publish(self, parcels: Sequence[Parcel]) -> list[str | None]:
+    async def publish(self, parcels: Sequence[Parcel]) -> list[Receipt]:
         """Publishes in order and waits for all confirms together.
 
-        Per parcel: None when it was confirmed and routed, else why it was not taken. Raises UnreachableError when the
-        connection fails and nothing at all is known to have been taken.
+        Raises UnreachableError when the connection was lost and nothing is known to have been taken.
         """
         results = await asyncio.gather(*(self._publish(p) for p in parcels), return_exceptions=True)
-        reasons = [_reason(result) for result in results]
-        if self._lost.done() and all(reasons):
+        receipts = [_receipt(result) for result in results]
+        if self.is_lost and not any(receipt.confirmed for receipt in receipts):
             raise UnreachableError("the broker's connection was lost", where=self._where)
-        return reasons
+        return receipts
 
     async def consume(self, queue: str, handler: Handler, prefetch: int) -> None:
         """Has `handler` called for every delivery, one task each; it acks. Raises UnreachableError."""
@@ -93,6 +100,11 @@ class Broker:
             await channel.set_qos(prefetch_count=prefetch)
             taken = await channel.get_queue(queue, ensure=False)
             await taken.consume(handler)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether the connection, or a channel of it, is gone."""
+        return self._lost.done()
 
     async def lost(self) -> None:
         """Returns when the connection, or a channel of it, is gone."""
@@ -170,15 +182,15 @@ def unreachable(error: BaseException, where: str) -> UnreachableError:
     )
 
 
-def _reason(result: BaseException | None) -> str | None:
-    if result is None:
-        return None
-    if isinstance(result, PublishError):
-        return "unroutable: no queue is bound for it"
-    if isinstance(result, DeliveryError):
-        return "the broker refused it (queue full, or too large)"
-    if isinstance(result, TimeoutError):
-        return f"the broker did not confirm it within {TIMEOUT_SECONDS:g} s"
-    if isinstance(result, Exception):
-        return f"the connection failed: {result}"
-    raise result
+def _receipt(result: BaseException | None) -> Receipt:
+    match result:
+        case None:
+            return Receipt(confirmed=True)
+        case PublishError():
+            return Receipt(refusal="unroutable: no queue is bound for it")
+        case DeliveryError():
+            return Receipt(refusal="the broker refused it: the queue is full, or the message too large")
+        case Exception():
+            return Receipt()
+        case _:
+            raise result

@@ -14,6 +14,7 @@ from distributor.ledger import audit, outbox
 from distributor.ledger.engine import clear_errors, first_line
 from distributor.ledger.tables import OUTBOX_CHANNEL
 from distributor.messaging.amqp import Broker, Parcel
+from distributor.messaging.finishing import finishing
 from distributor.telemetry import attributes as name
 from distributor.telemetry.clock import now
 from distributor.telemetry.logs import logger
@@ -31,7 +32,7 @@ class Round:
     """What one round did."""
 
     sent: int
-    failed: int
+    refused: int
     held_back: bool
 
 
@@ -56,29 +57,30 @@ class Relay:
             self._wake.clear()
 
     async def round(self) -> Round:
-        """Claims one batch, publishes it, and keeps what was confirmed as sent."""
+        """Claims one batch, publishes it, and keeps what was confirmed as sent. Not cut by a cancellation."""
+        return await finishing(self._round())
+
+    async def _round(self) -> Round:
         with clear_errors(self._engine.url):
             conn = await asyncio.to_thread(self._engine.connect)
             try:
-                return await self._round(conn)
+                return await self._relay(conn)
             finally:
                 # Without a commit this gives the claimed messages free again.
                 await asyncio.to_thread(conn.close)
 
-    async def _round(self, conn: Connection) -> Round:
+    async def _relay(self, conn: Connection) -> Round:
         claim = await asyncio.to_thread(outbox.claim, conn, now(), _BATCH)
         if not claim.messages:
             return Round(0, 0, claim.held_back)
-        attributes: dict[str, AttributeValue] = {
-            name.MESSAGING_SYSTEM: "rabbitmq",
-            name.BATCH_SIZE: len(claim.messages),
-        }
+        attributes: dict[str, AttributeValue] = {name.BATCH_SIZE: len(claim.messages)}
         with span("relay", attributes, links=(c.message.traceparent for c in claim.messages)):
-            reasons = await self._broker.publish([self._parcel(c.message) for c in claim.messages])
-        sent = [c.id for c, reason in zip(claim.messages, reasons, strict=True) if reason is None]
-        failed = [(c, reason) for c, reason in zip(claim.messages, reasons, strict=True) if reason is not None]
-        await asyncio.to_thread(_settle, conn, sent, failed)
-        return Round(len(sent), len(failed), claim.held_back)
+            receipts = await self._broker.publish([self._parcel(c.message) for c in claim.messages])
+        outcome = list(zip(claim.messages, receipts, strict=True))
+        sent = [claimed.id for claimed, receipt in outcome if receipt.confirmed]
+        refused = [(claimed, receipt.refusal) for claimed, receipt in outcome if receipt.refusal]
+        await asyncio.to_thread(_settle, conn, sent, refused)
+        return Round(len(sent), len(refused), claim.held_back)
 
     def _parcel(self, message: outbox.OutgoingMessage) -> Parcel:
         envelope = seal(
@@ -94,11 +96,11 @@ class Relay:
         return Parcel(message.exchange, message.routing_key, envelope)
 
 
-def _settle(conn: Connection, sent: list[int], failed: list[tuple[outbox.Claimed, str]]) -> None:
+def _settle(conn: Connection, sent: list[int], refused: list[tuple[outbox.Claimed, str]]) -> None:
     at = now()
     if sent:
         outbox.mark_sent(conn, sent, at)
-    for claimed, reason in failed:
+    for claimed, reason in refused:
         due = outbox.mark_failed(conn, claimed, reason, at)
         message = claimed.message
         _log.error(

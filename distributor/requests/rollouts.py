@@ -1,0 +1,208 @@
+"""Asking for rollouts: what a person, or automation, wants an environment to show."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
+from sqlalchemy import Connection, Engine
+
+from distributor.coordination.step import step
+from distributor.errors import RefusedError, UsageError
+from distributor.ledger import audit, environments, releases
+from distributor.ledger.engine import transaction
+from distributor.mapping.tables import SystemMapping
+from distributor.model.certificate import EMPTY_TABLE, Certificate
+from distributor.model.manifest import ZERO, Manifest
+from distributor.rollout.events import Aborted, MembersConfigured, Requested
+from distributor.rollout.state import Cause, Environment, Expected, Requirement, Rollout, RolloutState
+from distributor.settings import Settings
+from distributor.store.base import Store
+from distributor.store.chunks import read_manifest
+from distributor.telemetry.clock import new_id, now
+
+
+def request_rollout(
+    engine: Engine,
+    settings: Settings,
+    store: Store,
+    environment: str,
+    *,
+    release: int | None = None,
+    cause: Cause,
+    by: str,
+    reason: str,
+) -> str:
+    """Asks for a release (None: the newest) in the whole environment; returns the rollout's id.
+
+    What became of the request is in the rollout's state: it may be queued, or refused at once. Raises UsageError for
+    an unknown environment, RefusedError when there is no such release, StoreError when its manifest is not there.
+    """
+    with transaction(engine) as conn:
+        return ask(conn, settings, store, environment, release=release, cause=cause, by=by, reason=reason)
+
+
+def refresh(
+    engine: Engine,
+    settings: Settings,
+    store: Store,
+    environment: str,
+    *,
+    release: int | None = None,
+    systems: Collection[str] = (),
+    by: str,
+    reason: str,
+) -> str:
+    """A test team's request, queued behind holds and running rollouts; returns the rollout's id.
+
+    With `systems`, only the environment's own release can be asked for: optional systems catch up, required ones are
+    repaired. Raises RefusedError when that would split the environment, else as `request_rollout`.
+    """
+    with transaction(engine) as conn:
+        if systems:
+            shown = _configured(conn, settings, environment).shown
+            _refuse_split(settings, environment, systems, release, shown)
+            release = shown
+        return ask(
+            conn, settings, store, environment,
+            release=release, cause=Cause.REFRESH, by=by, reason=reason, systems=systems,
+        )  # fmt: skip
+
+
+def rollback(
+    engine: Engine,
+    settings: Settings,
+    store: Store,
+    environment: str,
+    *,
+    to: int | None = None,
+    by: str,
+    reason: str,
+) -> str:
+    """Takes the whole environment back; returns the id of the rollout to watch.
+
+    While a rollout is under way and no release is named, that one is called off: nothing has flipped, or everything
+    flips back. Else `to` (None: what was shown before the present release) is rolled out, and the environment is
+    pinned. Raises RefusedError when nothing earlier is known.
+    """
+    with transaction(engine) as conn:
+        state = _configured(conn, settings, environment)
+        if state.active and to is None:
+            called_off = state.active.id
+            step(conn, environment, Aborted(now(), by, reason, new_id(), called_off))
+            _note(conn, by, "rollback", reason, environment, {"rollout": called_off})
+            return called_off
+        target = _before(state) if to is None else to
+        return ask(conn, settings, store, environment, release=target, cause=Cause.ROLLBACK, by=by, reason=reason)
+
+
+def ask(
+    conn: Connection,
+    settings: Settings,
+    store: Store,
+    environment: str,
+    *,
+    release: int | None,
+    cause: Cause,
+    by: str,
+    reason: str,
+    systems: Collection[str] = (),
+) -> str:
+    """`request_rollout` inside the caller's transaction. `systems` narrows down the optional members that take part."""
+    state = _configured(conn, settings, environment)
+    number = release if release is not None else _newest(conn)
+    manifest = _manifest(conn, store, number)
+    required = frozenset(n for n, m in state.members.items() if m.requirement is Requirement.REQUIRED)
+    optional = frozenset(n for n in state.members if n not in required and (not systems or n in systems))
+    rollout = Rollout(
+        id=new_id(),
+        release=number,
+        cause=cause,
+        by=by,
+        reason=reason,
+        requested_at=now(),
+        required=required,
+        optional=optional,
+        expected={system: expected(settings.mapping(system), manifest) for system in sorted(required | optional)},
+        timing=settings.environment(environment).timing,
+        state=RolloutState.QUEUED,
+    )
+    step(conn, environment, Requested(rollout.requested_at, rollout))
+    _note(conn, by, cause.value, reason, environment, {"release": number, "rollout": rollout.id})
+    return rollout.id
+
+
+def expected(mapping: SystemMapping, manifest: Manifest | None) -> Expected:
+    """What a member with this mapping must report for a release; None is release 0, every table empty.
+
+    Raises RefusedError when the system shows a dataset that the release does not have.
+    """
+    if manifest is None:
+        empty = Certificate(tables={table.into: EMPTY_TABLE for table in mapping.tables})
+        return Expected(empty.digest, mapping.version)
+    if missing := [t.dataset for t in mapping.tables if t.dataset not in manifest.certificate.tables]:
+        raise RefusedError(
+            f"release {manifest.release} has no dataset {missing[0]!r}, which {mapping.system} is to show",
+            where="config",
+            mend="Publish a release with it, or take the table from the system.",
+        )
+    return Expected(mapping.expected(manifest).digest, mapping.version)
+
+
+def configure(conn: Connection, settings: Settings, environment: str, at: datetime) -> Environment:
+    """Tells the rule-book which members the config has; returns the state after it."""
+    config = settings.environment(environment)
+    event = MembersConfigured(at, config.requirements, config.follow == "auto")
+    return step(conn, environment, event).after
+
+
+def _configured(conn: Connection, settings: Settings, environment: str) -> Environment:
+    # A request may be the first thing that ever happens to an environment, before any coordinator has started.
+    settings.environment(environment)
+    state = environments.lock(conn, environment)
+    return state if state.members else configure(conn, settings, environment, now())
+
+
+def _newest(conn: Connection) -> int:
+    newest = releases.head(conn)
+    if newest is None:
+        raise RefusedError("there is no release yet", where="ledger", mend="Run `distributor publish` first.")
+    return newest.number
+
+
+def _manifest(conn: Connection, store: Store, number: int) -> Manifest | None:
+    if number == ZERO:
+        return None
+    return read_manifest(store, releases.release(conn, number).manifest)
+
+
+def _before(state: Environment) -> int:
+    last = state.last
+    if last is None or last.state is not RolloutState.ONLINE or last.from_release == state.shown:
+        raise RefusedError(
+            f"what {state.name} showed before release {state.shown} is not known",
+            where=state.name,
+            mend="Name a release with --to.",
+        )
+    return last.from_release
+
+
+def _refuse_split(
+    settings: Settings, environment: str, systems: Collection[str], release: int | None, shown: int
+) -> None:
+    members = settings.environment(environment).systems
+    for system in systems:
+        if system not in members:
+            raise UsageError(
+                f"there is no system {system!r} in {environment}", where="config", mend=f"Known: {', '.join(members)}."
+            )
+    if release is not None and release != shown:
+        raise RefusedError(
+            f"release {release} in {', '.join(sorted(systems))} alone would split {environment}, which shows {shown}",
+            where=environment,
+            mend="Refresh the whole environment, or leave --release away to repair these systems.",
+        )
+
+
+def _note(conn: Connection, by: str, what: str, why: str, environment: str, detail: Mapping[str, object]) -> None:
+    audit.record(conn, audit.AuditRecord(now(), by, what, why, environment, detail))
