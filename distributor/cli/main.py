@@ -10,6 +10,7 @@ import typer
 from distributor.cli.abort import abort
 from distributor.cli.audit import audit
 from distributor.cli.changes import changes
+from distributor.cli.check import check
 from distributor.cli.deadletter import list_letters, show_letter
 from distributor.cli.demo import demo
 from distributor.cli.deploy import deploy
@@ -29,11 +30,12 @@ from distributor.cli.status import status
 from distributor.cli.verb import Verb, command
 from distributor.errors import DistributorError
 
-SET_UP, EVERY_DAY, SEE, RUN = "Set up", "Every day", "See", "Run"
+PANELS = SET_UP, EVERY_DAY, SEE, RUN = "Set up", "Every day", "See", "Run"
 
 VERBS: dict[str, tuple[str, Verb]] = {
     "demo": (SET_UP, demo),
     "init": (SET_UP, init),
+    "check": (SET_UP, check),
     "deploy": (EVERY_DAY, deploy),
     "refresh": (EVERY_DAY, refresh),
     "hold": (EVERY_DAY, hold),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -10,9 +11,10 @@ from distributor.cli.desk import Desk
 from distributor.cli.layout import grid, stamp
 from distributor.cli.options import Limit
 from distributor.cli.outcome import Outcome, Part
-from distributor.ledger.releases import ReleaseRecord
-from distributor.ledger.releases import releases as newest_releases
 from distributor.model.manifest import Counts
+
+if TYPE_CHECKING:
+    from distributor.ledger.releases import ReleaseRecord
 
 
 class ReleaseLine(Part):
@@ -63,5 +65,7 @@ def changed(counts: dict[str, Counts]) -> str:
 
 def releases(desk: Desk, limit: Limit = 20) -> Releases:
     """List releases: when they were published and how much each changed (+ inserts, ~ updates, - deletes)."""
+    from distributor.ledger.releases import releases as newest_releases
+
     with desk.reading() as conn:
         return Releases(releases=tuple(ReleaseLine.of(record) for record in newest_releases(conn, limit)))

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
-from sqlalchemy import select
 
 from distributor.cli.desk import Desk
 from distributor.cli.layout import grid, span, stamp
@@ -153,6 +152,8 @@ def told(conn: Connection, record: RolloutRecord) -> RolloutOutcome:
 
 def find(conn: Connection, beginning: str) -> RolloutRecord:
     """The rollout whose id begins so. Raises UsageError when none does, or more than one."""
+    from sqlalchemy import select
+
     from distributor.ledger.rollouts import rollout as by_id
     from distributor.ledger.tables import rollouts as table
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from sqlalchemy import func, select
 
 from distributor.cli.desk import Desk
 from distributor.cli.standing import EnvironmentStatus, Outlook, Status
@@ -38,6 +37,8 @@ def status(
 
 def look(conn: Connection, settings: Settings, names: Sequence[str]) -> Status:
     """How these environments stand at this moment."""
+    from sqlalchemy import func, select
+
     from distributor.ledger import environments, progress, tables
 
     states = environments.read_all(conn)
@@ -61,6 +62,8 @@ def look(conn: Connection, settings: Settings, names: Sequence[str]) -> Status:
 
 def coordinator_seen(conn: Connection) -> datetime | None:
     """When a coordinator was last up; None when none was ever heard of, or all have stopped in good order."""
+    from sqlalchemy import func, select
+
     from distributor.ledger.tables import processes
 
     newest = select(func.max(processes.c.last_seen)).where(processes.c.role == "coordinator")
@@ -76,6 +79,8 @@ def _untouched(settings: Settings, name: str) -> Environment:
 
 def _followed_at(conn: Connection, releases: set[int]) -> dict[int, datetime]:
     """When the release after each of these was published; the newest has none."""
+    from sqlalchemy import select
+
     from distributor.ledger.tables import releases as table
 
     wanted = [number + 1 for number in releases]

@@ -1,0 +1,94 @@
+"""What `check` asks of master, ledger, broker and store."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+from distributor.cli.desk import without_password
+from distributor.cli.finding import Findings
+from distributor.cli.layout import count
+from distributor.settings import Dataset, Settings
+
+if TYPE_CHECKING:
+    import psycopg
+
+LITTLE_ROOM = 1 << 30
+GIGABYTE = 1 << 30
+
+
+def check_master(settings: Settings, findings: Findings) -> None:
+    """Whether the master answers, and each dataset: table, key, columns that travel as text, triggers."""
+    from distributor.capture import fixed
+
+    with findings.about("master"), fixed.connect(settings.master.url, application="distributor check") as conn:
+        findings.ok("master", f"{fixed.where_of(settings.master.url)} answers")
+        for name, dataset in settings.master.datasets.items():
+            with findings.about(f"master.{name}"):
+                _check_dataset(conn, name, dataset, findings)
+
+
+def _check_dataset(conn: psycopg.Connection, name: str, dataset: Dataset, findings: Findings) -> None:
+    from distributor.capture.inspect import inspect
+
+    part = f"master.{name}"
+    source = inspect(conn, {name: dataset})[name]
+    columns = count(len(source.schema.columns), "column")
+    findings.ok(part, f"{source.name}: {columns}, key {', '.join(source.schema.key)}")
+    if source.as_plain_text:
+        findings.note(part, f"columns that travel as plain text: {', '.join(source.as_plain_text)}")
+    if source.replicated:
+        findings.note(part, "rows come by logical replication, which fires no triggers: every publish reads all of it")
+    elif set(source.tables) - {oid for oid, _, _ in source.triggers}:
+        findings.note(part, "it has no triggers: every publish reads all of it", "Run `distributor capture install`.")
+
+
+def check_ledger(settings: Settings, findings: Findings) -> None:
+    """Whether the ledger answers and is of this program's version."""
+    from distributor.ledger.migrate import current, head_revision
+
+    with findings.about("ledger"):
+        version, wanted = current(settings.ledger.url), head_revision()
+        if version is None:
+            findings.problem("ledger", "its tables are not there", "Run `distributor init`.")
+        elif version != wanted:
+            findings.problem(
+                "ledger", f"it is of version {version}, this program of {wanted}", "Run `distributor init`."
+            )
+        else:
+            findings.ok("ledger", f"{without_password(settings.ledger.url)} answers, version {version}")
+
+
+def check_broker(settings: Settings, findings: Findings) -> None:
+    """Whether the broker answers and takes our exchanges and queues."""
+    from distributor.messaging.amqp import broker_name, connected
+
+    members = [(name, system) for name, found in settings.environments.items() for system in found.systems]
+
+    async def declare() -> None:
+        async with connected(settings.broker.url, "distributor check") as broker:
+            await broker.declare(members)
+
+    with findings.about("broker"):
+        asyncio.run(declare())
+        findings.ok("broker", f"{broker_name(settings.broker.url)} answers and has all exchanges and queues")
+
+
+def check_store(settings: Settings, findings: Findings) -> None:
+    """Whether the store can be written here, and how much room there is."""
+    path = settings.resolve(settings.store.path)
+    above = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    if not above.is_dir():
+        findings.problem("store", f"{above} is no directory", "Name a directory in [store] path.")
+        return
+    if not os.access(above, os.W_OK | os.X_OK):
+        findings.problem("store", f"{above} cannot be written by this user", "Mend the rights of the directory.")
+        return
+    free = shutil.disk_usage(above).free
+    text = f"{path} can be written, {free / GIGABYTE:.1f} GiB free"
+    if free < LITTLE_ROOM:
+        findings.note("store", text, "Make room: a publish that fills the disk fails, and has to be repeated.")
+    else:
+        findings.ok("store", text)
