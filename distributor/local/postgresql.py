@@ -13,7 +13,8 @@ import psycopg
 from psycopg import sql
 
 from distributor.local.cluster import USER, Cluster
-from distributor.local.processes import LOOPBACK, Supervised, machine_environment, owned, remembered_ports, wait_until
+from distributor.local.processes import LOOPBACK, machine_environment, owned, remembered_ports, wait_until
+from distributor.local.supervised import Supervised
 
 _SETTINGS = {
     "listen_addresses": LOOPBACK,

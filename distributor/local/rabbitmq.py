@@ -14,13 +14,13 @@ from distributor.errors import UnreachableError
 from distributor.local.management import Management
 from distributor.local.processes import (
     LOOPBACK,
-    Supervised,
     answers,
     machine_environment,
     owned,
     remembered_ports,
     wait_until,
 )
+from distributor.local.supervised import Supervised
 
 USER = "distributor"
 # /usr/sbin/rabbitmq-server of Debian changes to the system's rabbitmq user and directory: it comes last.

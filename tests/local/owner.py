@@ -1,0 +1,22 @@
+"""A process that starts one server, says its pids, and waits to be ended by its test."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from distributor.local.postgresql import LocalPostgreSQL
+from distributor.local.rabbitmq import LocalRabbitMQ
+
+
+def main(kind: str, directory: Path) -> None:
+    if kind == "postgresql":
+        postgresql = LocalPostgreSQL(directory).start()
+        print(postgresql.pid, flush=True)
+    else:
+        print(*LocalRabbitMQ(directory).start().pids, flush=True)
+    sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]))
