@@ -1,0 +1,195 @@
+"""The coordinator: reports in, decisions into the ledger, commands out. Any number of them may run at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
+from datetime import datetime, timedelta
+
+from aio_pika.abc import AbstractIncomingMessage
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS
+from sqlalchemy import Engine
+
+from distributor.coordination.deliveries import Deliveries, patiently, waiting
+from distributor.coordination.due import IDLE, pause
+from distributor.coordination.presence import keep_present
+from distributor.coordination.step import Step, peek, step
+from distributor.errors import DistributorError, UnreachableError
+from distributor.ledger import inbox, outbox
+from distributor.ledger.engine import ledger_engine, transaction
+from distributor.messaging.amqp import Broker, connected, patient
+from distributor.messaging.relay import Relay, listen
+from distributor.requests.rollouts import configure
+from distributor.rollout.events import Tick
+from distributor.settings import Settings
+from distributor.store.directory import DirectoryStore
+from distributor.telemetry.clock import new_id, now
+from distributor.telemetry.logs import logger
+from distributor.wire import topology
+
+_PREFETCH = 64
+_KEEP = timedelta(days=7)
+_PURGE_SECONDS = 3600.0
+_AFTER_LOSS_SECONDS = 0.2
+_log = logger("coordinator")
+
+
+async def serve_coordinator(
+    settings: Settings, stop: asyncio.Event, *, ready: Callable[[], None] | None = None
+) -> None:
+    """Coordinates every environment of the config until `stop` is set.
+
+    Waits for a ledger or a broker that is away. Raises NotInitialisedError and ConfigError.
+    """
+    engine = ledger_engine(settings.ledger.url)
+    try:
+        coordinator = Coordinator(settings, engine)
+        await coordinator.prepare()
+        running = asyncio.create_task(coordinator.run(ready))
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+    finally:
+        await asyncio.to_thread(engine.dispose)
+
+
+class Coordinator:
+    """One coordinator's tasks over one engine."""
+
+    def __init__(self, settings: Settings, engine: Engine) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._loop = asyncio.get_running_loop()
+        self._outgoing = asyncio.Event()
+        self._nudges = {name: asyncio.Event() for name in settings.environments}
+        store = DirectoryStore(settings.resolve(settings.store.path))
+        self._deliveries = Deliveries(engine, settings, store, self._stepped)
+
+    async def prepare(self) -> None:
+        """Tells the ledger which members there are, and asks for releases that came while nobody coordinated."""
+
+        def configure_all() -> None:
+            for environment in self._settings.environments:
+                with transaction(self._engine) as conn:
+                    configure(conn, self._settings, environment, now())
+
+        await patiently(configure_all)
+        await patiently(self._deliveries.follow_all)
+
+    async def run(self, ready: Callable[[], None] | None = None) -> None:
+        """Runs until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for environment in self._settings.environments:
+                tasks.create_task(self._ticks(environment))
+            tasks.create_task(keep_present(self._engine, "coordinator", {"environments": list(self._nudges)}))
+            tasks.create_task(self._purges())
+            tasks.create_task(_for_ever(lambda: listen(self._engine, self._outgoing)))
+            tasks.create_task(self._sessions(ready))
+
+    async def _sessions(self, ready: Callable[[], None] | None) -> None:
+        while True:
+            async with AsyncExitStack() as stack:
+                broker: Broker = await patient(waiting)(self._connect, stack)
+                _log.info("connected to the broker")
+                await self._session(broker, ready)
+            _log.warning("the broker's connection was lost")
+            await asyncio.sleep(_AFTER_LOSS_SECONDS)
+
+    async def _connect(self, stack: AsyncExitStack) -> Broker:
+        broker = await stack.enter_async_context(connected(self._settings.broker.url, "distributor coordinator"))
+        await broker.declare(
+            (name, system) for name, env in self._settings.environments.items() for system in env.systems
+        )
+        return broker
+
+    async def _session(self, broker: Broker, ready: Callable[[], None] | None) -> None:
+        """Consumes and relays until the connection is lost."""
+        reports, dead = Arrivals(), Arrivals()
+        relay = Relay(self._engine, broker, "/distributor/coordinator", self._outgoing)
+        tasks = [
+            asyncio.create_task(broker.lost()),
+            asyncio.create_task(_for_ever(relay.run)),
+            asyncio.create_task(reports.each(self._deliveries.work)),
+            asyncio.create_task(dead.each(self._deliveries.bury)),
+        ]
+        try:
+            await broker.consume(topology.COORDINATOR_QUEUE, reports.take, _PREFETCH)
+            await broker.consume(topology.DEAD_QUEUE, dead.take, _PREFETCH)
+            if ready:
+                ready()
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        except UnreachableError as error:
+            _log.warning("cannot consume", why=str(error))
+        finally:
+            for task in tasks:
+                task.cancel()
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+        for result in ended:
+            # An acknowledgement on a line that has just dropped fails: the message comes again, and is known then.
+            if isinstance(result, Exception) and not isinstance(result, CONNECTION_EXCEPTIONS):
+                raise result
+
+    async def _ticks(self, environment: str) -> None:
+        nudge = self._nudges[environment]
+        while True:
+            wait = IDLE
+            try:
+                wait = pause((await patiently(self._tick, environment)).after, now())
+            except DistributorError as error:
+                _log.error("cannot go on", environment=environment, why=str(error))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait.total_seconds()):
+                    await nudge.wait()
+            nudge.clear()
+
+    def _tick(self, environment: str) -> Step:
+        tick = Tick(now(), new_id())
+        with transaction(self._engine) as conn:
+            # Most ticks change nothing: those take no lock.
+            done = peek(conn, environment, tick)
+            if done.changed:
+                done = step(conn, environment, tick)
+        if done.commands:
+            self._loop.call_soon_threadsafe(self._outgoing.set)
+        return done
+
+    def _stepped(self, done: Step) -> None:
+        if done.commands:
+            self._loop.call_soon_threadsafe(self._outgoing.set)
+        if done.changed:
+            self._loop.call_soon_threadsafe(self._nudges[done.after.name].set)
+
+    async def _purges(self) -> None:
+        def purge() -> None:
+            with transaction(self._engine) as conn:
+                inbox.purge(conn, now() - _KEEP)
+                outbox.purge(conn, now() - _KEEP)
+
+        while True:
+            await patiently(purge)
+            await asyncio.sleep(_PURGE_SECONDS)
+
+
+class Arrivals:
+    """Deliveries in the order of their arrival, each with its time: clocks are measured by it, not by the work."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[tuple[AbstractIncomingMessage, datetime]] = asyncio.Queue()
+
+    async def take(self, delivery: AbstractIncomingMessage) -> None:
+        """Called for each delivery."""
+        self._queue.put_nowait((delivery, now()))
+
+    async def each(self, work: Callable[[AbstractIncomingMessage, datetime], Awaitable[None]]) -> None:
+        """Works them off, one after the other, until cancelled."""
+        while True:
+            await work(*await self._queue.get())
+
+
+async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        await patient(waiting)(work)

@@ -1,0 +1,97 @@
+"""One step of an environment: lock its row, decide, save, and put the commands into the outbox. One transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection, Engine
+
+from distributor.coordination.outgoing import messages
+from distributor.ledger import audit, environments, outbox, timeline
+from distributor.ledger.engine import transaction
+from distributor.ledger.timeline import Entry, MemberNote
+from distributor.rollout.commands import Alarm
+from distributor.rollout.events import Event
+from distributor.rollout.protocol import decide
+from distributor.rollout.state import Environment
+from distributor.telemetry import attributes as name
+from distributor.telemetry.logs import logger
+from distributor.telemetry.tracing import current_traceparent, span
+
+EventFactory = Callable[[Environment], Event | None]
+_log = logger("coordination")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a step did: both states, how many commands it sent, and its alarms."""
+
+    before: Environment
+    after: Environment
+    commands: int = 0
+    alarms: tuple[str, ...] = field(default=())
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was written."""
+        return self.after != self.before or bool(self.commands or self.alarms)
+
+
+def apply(
+    engine: Engine,
+    environment: str,
+    event: Event | EventFactory,
+    *,
+    traceparent: str | None = None,
+    note: MemberNote | None = None,
+) -> Step:
+    """A step in a transaction of its own. Raises UnreachableError and NotInitialisedError; then nothing happened."""
+    with transaction(engine) as conn:
+        return step(conn, environment, event, traceparent=traceparent, note=note)
+
+
+def peek(conn: Connection, environment: str, event: Event) -> Step:
+    """What a step would change, without taking the lock: a hint, since another step may come between."""
+    before = environments.read(conn, environment) or Environment(environment)
+    after, outputs = decide(before, event)
+    return Step(before, after, len(outputs))
+
+
+def step(
+    conn: Connection,
+    environment: str,
+    event: Event | EventFactory,
+    *,
+    traceparent: str | None = None,
+    note: MemberNote | None = None,
+) -> Step:
+    """A step inside the caller's transaction. A factory sees the locked state, and may return None: nothing to do."""
+    before = environments.lock(conn, environment)
+    found = event(before) if callable(event) else event
+    if found is None:
+        return Step(before, before)
+    after, outputs = decide(before, found)
+    if after == before and not outputs:
+        return Step(before, after)
+    kind = type(found).__name__
+    with span("step", {name.ENVIRONMENT: environment, name.EVENT: kind}, traceparent=traceparent) as current:
+        trace = current_traceparent() or traceparent
+        environments.save(conn, before, after, at=found.at, traceparent=trace, note=note)
+        commands = [output for output in outputs if not isinstance(output, Alarm)]
+        outbox.enqueue(conn, messages(conn, after, commands, found.at, trace))
+        current.set_attribute(name.COMMANDS, len(commands))
+        alarms = tuple(output.text for output in outputs if isinstance(output, Alarm))
+        _raise_alarms(conn, after, found, alarms, trace)
+    return Step(before, after, len(commands), alarms)
+
+
+def _raise_alarms(
+    conn: Connection, environment: Environment, event: Event, alarms: tuple[str, ...], traceparent: str | None
+) -> None:
+    rollout_id = environment.active.id if environment.active else None
+    for text in alarms:
+        _log.error("alarm", environment=environment.name, text=text)
+        timeline.write(conn, environment.name, event.at, [Entry("alarm", text, rollout_id)], traceparent)
+        entry = audit.AuditRecord(event.at, "coordinator", "alarm", text, environment.name, {"rollout": rollout_id})
+        audit.record(conn, entry)
