@@ -94,3 +94,12 @@ def snapshot(directory: Path, date: str) -> dict[tuple[str, str], object]:
     table = pq.read_table(directory / "history" / f"full-{date}.parquet")
     columns = (table[name].to_pylist() for name in ("category", "id", "record"))
     return {(category, key): json.loads(record) for category, key, record in zip(*columns, strict=True)}
+
+
+def apply_to_values(rows: dict[tuple[str, str], object], step: Step) -> None:
+    """What a step does to a snapshot in memory."""
+    for op, category, key, record in lines(step):
+        if op == "delete":
+            del rows[category, key]
+        elif record is not None:
+            rows[category, key] = json.loads(record)

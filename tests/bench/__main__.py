@@ -1,0 +1,125 @@
+"""`python -m tests.bench [--products N] [--json] [--quick] [--only PART,…]`: all figures in one run, on one machine."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+
+from rich.console import Console
+
+from tests.bench import deltas, growth, skew
+from tests.bench.lab import Carried, running_lab
+from tests.bench.report import Report
+
+PARTS = ("deltas", "growth", "skew", "memory")
+FULL, QUICK = 1_000_000, 20_000
+FLIPS, QUICK_FLIPS = 100, 10
+SEED = 7
+
+
+class Bench:
+    """One run; the estates of a part are gone when the next one starts."""
+
+    def __init__(self, directory: Path, products: int, flips: int, parts: Sequence[str]) -> None:
+        self.directory = directory
+        self.products, self.flips, self.parts = products, flips, parts
+        self.report = Report(products)
+        self._begun = time.monotonic()
+
+    def say(self, text: str) -> None:
+        """Progress, on stderr."""
+        print(f"{time.monotonic() - self._begun:7.1f} s  {text}", file=sys.stderr, flush=True)
+
+    def run(self) -> Report:
+        """Every part that was asked for."""
+        small = self.products // 10
+        rows = growth.rows_for(small)
+        smaller = self._smaller(small, rows) if "growth" in self.parts else None
+        wanted = deltas.sizes(self.products) if "deltas" in self.parts else []
+        peers = self._peers(wanted) if wanted else None
+        with running_lab(self.directory / "estate", self.products, SEED, say=self.say) as lab:
+            self.report.publisher_rss_mb = round(lab.publisher_rss_mb, 1)
+            self.report.consumer_rss_mb = round(lab.consumer_rss_mb, 1)
+            if peers:
+                carried = deltas.measure_ours(lab, wanted, self.say)
+                self.report.deltas = [_delta(rows, carried[rows], *peers) for rows in wanted]
+            if smaller:
+                ours_small, bare_small, bare = smaller
+                ours = growth.ours_ms(lab, rows)
+                self.report.growth = growth.Growth(rows, small, self.products, ours_small, ours, bare_small, bare)
+                self.say(f"growth {self.report.growth.ours}×, bare {self.report.growth.bare}×")
+            if "skew" in self.parts:
+                self.report.skew = skew.measure(lab, self.flips, self.say)
+        self.report.seconds = round(time.monotonic() - self._begun, 1)
+        return self.report
+
+    def _smaller(self, products: int, rows: int) -> tuple[float, float, float]:
+        """Ours on the small catalogue, and the bare MERGE on both."""
+        with running_lab(self.directory / "small", products, SEED, say=self.say) as lab:
+            ours = growth.ours_ms(lab, rows)
+        self.say(f"{rows:,} rows among {products:,} products: everywhere after {ours:,.0f} ms")
+        small, large = (growth.bare_ms(self.directory / "bare", n, rows, SEED) for n in (products, self.products))
+        self.say(f"bare MERGE of {rows:,} rows: {small:,.0f} and {large:,.0f} ms")
+        return ours, small, large
+
+    def _peers(self, wanted: list[int]) -> tuple[dict[int, float], dict[int, float], float]:
+        return deltas.measure_peers(self.directory / "peers", self.products, SEED, wanted, self.say)
+
+
+def _delta(
+    rows: int, carried: list[Carried], threads: dict[int, float], replication: dict[int, float], full: float
+) -> deltas.Delta:
+    phases = {name: [one.phases.get(name, 0.0) for one in carried] for name in carried[0].phases}
+    return deltas.Delta(
+        changed_rows=carried[0].changed_rows,
+        everywhere_ms=round(median(one.everywhere_ms for one in carried), 1),
+        threads_ms=threads[rows],
+        logical_replication_ms=replication[rows],
+        full_refresh_ms=round(full, 1),
+        skew_ms=round(median(one.skew_ms for one in carried), 2),
+        phases={name: round(median(times), 1) for name, times in phases.items()},
+    )
+
+
+def main() -> int:
+    """Parses the command line, runs, prints."""
+    parser = argparse.ArgumentParser(prog="deploy/run bench", description=__doc__)
+    parser.add_argument("--products", type=int, metavar="N", help=f"size of the catalogue (default {FULL:,})")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK:,} products and {QUICK_FLIPS} flips")
+    parser.add_argument("--json", action="store_true", help="one object on stdout")
+    parser.add_argument("--only", metavar="PARTS", default=",".join(PARTS), help=f"some of {', '.join(PARTS)}")
+    given = parser.parse_args()
+    parts = given.only.split(",")
+    if unknown := set(parts) - set(PARTS):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(PARTS)}")
+    products = given.products or (QUICK if given.quick else FULL)
+    flips = QUICK_FLIPS if given.quick else FLIPS
+    with _termination_is_interruption(), tempfile.TemporaryDirectory(prefix="distributor-bench-") as directory:
+        Path(directory).chmod(0o711)
+        report = Bench(Path(directory), products, flips, parts).run()
+    if given.json:
+        print(json.dumps(report.as_json(), indent=2))
+    else:
+        report.show(Console(highlight=False, soft_wrap=not sys.stdout.isatty()))
+    return 0
+
+
+@contextlib.contextmanager
+def _termination_is_interruption() -> Iterator[None]:
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    yield
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,185 @@
+"""The measured estate: six PostgreSQL systems in six databases of one server, and how long a change takes to them."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+
+import psycopg
+
+from distributor.demo import catalogue
+from distributor.demo.catalogue import DATASETS, Batch
+from distributor.demo.estate import EnvironmentPlan, Estate, SystemPlan
+from distributor.demo.watching import LedgerView
+from distributor.rollout.state import Rollout
+from tests.bench.memory import peak_mb, publish_and_weigh
+
+ENVIRONMENT = "bench"
+SYSTEMS = tuple(f"system{number}" for number in range(1, 7))
+KEEP_PREVIOUS, FLIP_LEAD, QUIET_PERIOD = "0s", "30ms", "0s"
+_TABLES = {dataset: dataset for dataset in DATASETS}
+_DEADLINE_SECONDS = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """One change on its way: milliseconds until every system showed it, and of each phase."""
+
+    changed_rows: int
+    everywhere_ms: float
+    skew_ms: float
+    phases: dict[str, float] = field(default_factory=dict)
+
+
+class Lab:
+    """A running estate with the catalogue online in six systems."""
+
+    publisher_rss_mb = consumer_rss_mb = 0.0
+
+    def __init__(self, estate: Estate, seed: int) -> None:
+        self.estate = estate
+        self.seed = seed
+        self.ledger = LedgerView(estate.ledger_url)
+        self.master = psycopg.connect(estate.master_url, autocommit=True)
+        self.readers = [psycopg.connect(place.url, autocommit=True) for place in estate.places()]
+
+    @property
+    def revision(self) -> int:
+        """The newest change batch."""
+        row = self.master.execute("SELECT revision FROM prices WHERE product_id = 1").fetchone()
+        return int(row[0]) if row else 0
+
+    def change(self, rows: int) -> Batch:
+        """Changes `rows` rows on the master and commits: products and prices in equal parts, for 1 row one price."""
+        revision = self.revision + 1
+        if rows == 1:
+            self.master.execute("UPDATE prices SET revision = %s WHERE product_id = 1", [revision])
+            return Batch(revision, [1], [], [])
+        return catalogue.change(self.master, rows // 2, revision, self.seed)
+
+    def carry(self, rows: int) -> Carried:
+        """Commits a change and waits until every system shows it, then until the old slots have caught up."""
+        target = self.shown() + 1
+        batch = self.change(rows)
+        committed, begun = datetime.now(UTC), time.perf_counter()
+        everywhere = self.wait_for(target, begun)
+        self.wait_settled()
+        rollout = self.ledger.environment(ENVIRONMENT).last
+        assert rollout is not None
+        changed = 1 if rows == 1 else 2 * batch.products
+        return Carried(changed, everywhere, rollout.skew_ms or 0.0, self._phases(rollout, committed))
+
+    def shown(self) -> int:
+        """The release that the environment shows."""
+        return self.ledger.environment(ENVIRONMENT).shown
+
+    def wait_for(self, release: int, begun: float) -> float:
+        """Milliseconds since `begun` (perf_counter) until every system itself says that it shows a release."""
+        waiting = list(self.readers)
+        while waiting:
+            waiting = [reader for reader in waiting if _release(reader) < release]
+            self._check(begun, f"release {release} in {len(waiting)} systems")
+            time.sleep(0.002)
+        return (time.perf_counter() - begun) * 1000
+
+    def wait_settled(self) -> None:
+        """Until no rollout goes on and both slots of every system hold the release that is shown."""
+        self.wait_until(self._settled, "both slots of every system")
+
+    def wait_until(self, condition: Callable[[], bool], what: str) -> None:
+        """Polls a condition. Raises TimeoutError that names `what`, and RuntimeError when a role died."""
+        begun = time.perf_counter()
+        while not condition():
+            self._check(begun, what)
+            time.sleep(0.01)
+
+    def close(self) -> None:
+        """Gives connections back."""
+        self.ledger.close()
+        for connection in (self.master, *self.readers):
+            connection.close()
+
+    def _settled(self) -> bool:
+        state = self.ledger.environment(ENVIRONMENT)
+        return state.active is None and all(
+            member.shows == member.shadow == state.shown for member in state.members.values()
+        )
+
+    def _check(self, begun: float, what: str) -> None:
+        if dead := self.estate.dead():
+            raise RuntimeError("; ".join(dead))
+        if time.perf_counter() - begun > _DEADLINE_SECONDS:
+            raise TimeoutError(f"{what} did not come to pass")
+
+    def _phases(self, rollout: Rollout, committed: datetime) -> dict[str, float]:
+        """Where the time went, in milliseconds: the release's way, then the slowest member's load, phase by phase."""
+        releases = self.estate.verb("releases", "--limit", "1")["releases"]
+        told = self.estate.verb("rollout", rollout.id)
+        flips = [answer.flipped_at for answer in rollout.answers.values() if answer.flipped_at]
+        marks = [
+            ("publish", committed),
+            ("announce", datetime.fromisoformat(releases[0]["created_at"])),
+            ("stage", rollout.started_at),
+            ("decide", rollout.converged_at),
+            ("flip", rollout.decided_at),
+            ("", max(flips)),
+        ]
+        found = {
+            name: (after - at).total_seconds() * 1000
+            for (name, at), (_, after) in pairwise(marks)
+            if at is not None and after is not None
+        }
+        loads = [member["phases"] for member in told["members"] if member["phases"]]
+        for phase in dict.fromkeys(name for load in loads for name in load):
+            found[f"stage.{phase}"] = max(load.get(phase, 0.0) for load in loads) * 1000
+        return found
+
+
+@contextmanager
+def running_lab(state: Path, products: int, seed: int, *, say: Callable[[str], None]) -> Iterator[Lab]:
+    """Starts an estate and brings release 1 online everywhere, in both slots. Leaving it deletes everything."""
+    systems = tuple(SystemPlan(name, "postgresql", _TABLES) for name in SYSTEMS)
+    plan = EnvironmentPlan(ENVIRONMENT, "auto", systems, keep_previous=KEEP_PREVIOUS, flip_lead=FLIP_LEAD)
+    estate = Estate(state, [plan], datasets=_TABLES, quiet_period=QUIET_PERIOD)
+    try:
+        estate.start_servers()
+        with psycopg.connect(estate.master_url, autocommit=True) as master:
+            catalogue.create(master, products, seed)
+            master.execute("VACUUM ANALYZE")
+        for words in (("init",), ("capture", "install")):
+            estate.verb(*words)
+        estate.start_roles()
+        begun = time.perf_counter()
+        lab = Lab(estate, seed)
+        lab.publisher_rss_mb = publish_and_weigh(estate.config)
+        lab.wait_until(lambda: lab.shown() == 1, "release 1 everywhere")
+        lab.consumer_rss_mb = max(peak_mb(estate.pid(place.name)) for place in estate.places())
+        say(f"release 1 of {products:,} products is everywhere after {time.perf_counter() - begun:.1f} s")
+        lab.wait_settled()
+        say(f"and in both slots after {time.perf_counter() - begun:.1f} s")
+        yield lab
+        lab.close()
+    finally:
+        estate.remove()
+
+
+def median(values: list[float]) -> float:
+    """The median, to a tenth."""
+    return round(statistics.median(values), 1)
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The value below which `share` of all lie."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def _release(reader: psycopg.Connection) -> int:
+    row = reader.execute("SELECT max(release) FROM distributor_release").fetchone()
+    return int(row[0] or 0) if row else 0
