@@ -27,10 +27,13 @@ class Checked(Outcome):
 
     def show(self, console: Console) -> None:
         """A table, problems with how to mend them."""
-        table = grid("part", "", "found", "to do")
+        table = grid("part", "", "found")
         for finding in self.findings:
-            table.add_row(finding.part, finding.verdict, finding.found, finding.mend)
+            table.add_row(finding.part, finding.verdict, finding.found)
         console.print(table)
+        for finding in self.findings:
+            if finding.mend:
+                console.print(f"{finding.part}: {finding.mend}")
         problems = sum(finding.verdict == "problem" for finding in self.findings)
         console.print(f"{count(problems, 'problem')} found" if problems else "all parts will do")
 

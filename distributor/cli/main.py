@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import typer
 
+from distributor.cli import capture
 from distributor.cli.abort import abort
 from distributor.cli.audit import audit
 from distributor.cli.changes import changes
@@ -36,6 +37,9 @@ VERBS: dict[str, tuple[str, Verb]] = {
     "demo": (SET_UP, demo),
     "init": (SET_UP, init),
     "check": (SET_UP, check),
+    "capture install": (SET_UP, capture.install),
+    "capture status": (SET_UP, capture.status),
+    "capture remove": (SET_UP, capture.remove),
     "deploy": (EVERY_DAY, deploy),
     "refresh": (EVERY_DAY, refresh),
     "hold": (EVERY_DAY, hold),
@@ -56,6 +60,7 @@ VERBS: dict[str, tuple[str, Verb]] = {
 """Every verb as it is typed: the panel in which the help shows it, and its function."""
 
 _GROUPS = {
+    "capture": "The master's triggers: install, look at, or remove them.",
     "deadletter": "See messages that could not be processed.",
 }
 

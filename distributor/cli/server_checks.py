@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import shutil
 from typing import TYPE_CHECKING
 
+from distributor.cli.capture import STATES
 from distributor.cli.desk import without_password
 from distributor.cli.finding import Findings
 from distributor.cli.layout import count
@@ -32,6 +34,7 @@ def check_master(settings: Settings, findings: Findings) -> None:
 
 def _check_dataset(conn: psycopg.Connection, name: str, dataset: Dataset, findings: Findings) -> None:
     from distributor.capture.inspect import inspect
+    from distributor.capture.triggers import CaptureState, state
 
     part = f"master.{name}"
     source = inspect(conn, {name: dataset})[name]
@@ -39,10 +42,10 @@ def _check_dataset(conn: psycopg.Connection, name: str, dataset: Dataset, findin
     findings.ok(part, f"{source.name}: {columns}, key {', '.join(source.schema.key)}")
     if source.as_plain_text:
         findings.note(part, f"columns that travel as plain text: {', '.join(source.as_plain_text)}")
-    if source.replicated:
-        findings.note(part, "rows come by logical replication, which fires no triggers: every publish reads all of it")
-    elif set(source.tables) - {oid for oid, _, _ in source.triggers}:
-        findings.note(part, "it has no triggers: every publish reads all of it", "Run `distributor capture install`.")
+    captured = state(source, conn)
+    if captured is not CaptureState.INSTALLED:
+        mend = "" if captured is CaptureState.REPLICATED else "Run `distributor capture install`."
+        findings.note(part, STATES[captured.value], mend)
 
 
 def check_ledger(settings: Settings, findings: Findings) -> None:
@@ -66,6 +69,9 @@ def check_broker(settings: Settings, findings: Findings) -> None:
     from distributor.messaging.amqp import broker_name, connected
 
     members = [(name, system) for name, found in settings.environments.items() for system in found.systems]
+
+    # The driver logs what becomes a finding here.
+    logging.getLogger("aiormq").setLevel(logging.CRITICAL)
 
     async def declare() -> None:
         async with connected(settings.broker.url, "distributor check") as broker:

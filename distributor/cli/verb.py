@@ -29,7 +29,13 @@ AsJson = Annotated[
     bool, typer.Option("--json", help="One JSON object on stdout, all else on stderr.", rich_help_panel="Everywhere")
 ]
 
+PIPED_WIDTH = 160
 Verb = Callable[..., Outcome]
+
+
+def outcome_console() -> Console:
+    """Where an outcome is shown to a person; in a pipe, tables are as wide as they like to be."""
+    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
 
 
 def outcome_of(verb: Verb) -> type[Outcome]:
@@ -63,7 +69,7 @@ def command(verb: Verb) -> Callable[..., int]:
         if desk.as_json:
             sys.stdout.write(outcome.model_dump_json(indent=2) + "\n")
         else:
-            outcome.show(Console(highlight=False, markup=False, soft_wrap=not sys.stdout.isatty()))
+            outcome.show(outcome_console())
         return outcome.exit_code
 
     run.__name__ = verb.__name__
