@@ -6,13 +6,12 @@ by the broker and routed, or it stays here and is sent again after the next conn
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
@@ -23,12 +22,14 @@ from tenacity.stop import stop_when_event_set
 
 from distributor.errors import ConfigError, UnreachableError
 from distributor.telemetry.faults import Point, point
+from distributor.telemetry.logs import logger
 from distributor.wire import topology
 
 _LOST = (AMQPError, OSError, UnreachableError)
 _PREFETCH = 8
 _PAUSE_SECONDS = 0.2
-_log = logging.getLogger(__name__)
+_DISK_PAUSE_SECONDS = 10.0
+_log = logger("consumer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ class Line:
     def run(self) -> None:
         """Keeps the line until `stop`."""
         while not self._stop.is_set():
+            pause = _PAUSE_SECONDS
             try:
                 for attempt in Retrying(
                     wait=wait_random_exponential(multiplier=0.2, max=5),
@@ -88,7 +90,7 @@ class Line:
                     stop=stop_when_event_set(self._stop),
                     sleep=sleep_using_event(self._stop),
                     before_sleep=lambda state: _log.warning(
-                        "the broker did not answer: %s", _said(state.outcome.exception() if state.outcome else None)
+                        "the broker did not answer", error=_said(state.outcome.exception() if state.outcome else None)
                     ),
                     reraise=True,
                 ):
@@ -96,11 +98,13 @@ class Line:
                         self._open()
                 self._serve()
             except _LOST as error:
+                # A full disk under the inbox hands deliveries back: not so fast that they count as poison.
+                pause = _DISK_PAUSE_SECONDS if isinstance(error, UnreachableError) else _PAUSE_SECONDS
                 if not self._stop.is_set():
-                    _log.warning("the line to the broker was lost: %s", _said(error))
+                    _log.warning("the line to the broker was lost", error=_said(error))
             finally:
                 self._drop()
-            self._stop.wait(_PAUSE_SECONDS)
+            self._stop.wait(pause)
 
     def send(self, outgoing: Outgoing, *, lasting: bool = True) -> Future[None]:
         """Hands a message over; the future ends when the broker has confirmed and routed it.
@@ -125,10 +129,9 @@ class Line:
 
     def _wake(self, connection: pika.BlockingConnection | None) -> None:
         if connection is not None:
-            try:
+            # While it is being lost nothing can be told it: what lasts is sent after the next connect.
+            with suppress(AMQPError):
                 connection.add_callback_threadsafe(self._flush)
-            except AMQPError:
-                pass  # It is just being lost: everything that lasts is sent after the next connect.
 
     def _open(self) -> None:
         connection = pika.BlockingConnection(self._parameters)
@@ -148,7 +151,7 @@ class Line:
     def _serve(self) -> None:
         connection = self._connection
         assert connection is not None
-        _log.info("listening to %s", self._queue.name)
+        _log.info("listening", queue=self._queue.name)
         self._connected()
         self._flush()
         while not self._stop.is_set():
@@ -166,7 +169,7 @@ class Line:
             try:
                 connection.close()
             except _LOST as error:
-                _log.debug("closing the line: %s", _said(error))
+                _log.debug("the line did not close", error=_said(error))
 
     def _deliver(
         self,
@@ -200,7 +203,7 @@ class Line:
                     point(Point.REPORT_BEFORE_SEND)
                 self._publish(entry.outgoing)
             except (UnroutableError, NackError) as error:
-                _log.warning("%s was not taken by the broker: %s", entry.outgoing.message_id, _said(error))
+                _log.warning("a message was not taken by the broker", error=_said(error))
                 if self._connection is not None:
                     self._connection.call_later(1, self._flush)
                 return

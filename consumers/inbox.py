@@ -13,6 +13,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from distributor.errors import UnreachableError
 from distributor.telemetry.faults import Point, point
@@ -56,7 +57,7 @@ class Letter:
 
 
 class Inbox:
-    """Open letters, newest epoch first. Safe for use by several threads. Raises UnreachableError when the disk fails."""
+    """Open letters, newest epoch first. For several threads. Raises UnreachableError when the disk fails."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -153,10 +154,10 @@ class Inbox:
         except sqlite3.Error as error:
             raise self._unreachable(error) from error
 
-    def _read(self, statement: str, *values: object) -> tuple[object, ...] | None:
+    def _read(self, statement: str, *values: object) -> tuple[Any, ...] | None:
         try:
             with self._lock:
-                row: tuple[object, ...] | None = self._connection.execute(statement, values).fetchone()
+                row: tuple[Any, ...] | None = self._connection.execute(statement, values).fetchone()
                 return row
         except sqlite3.Error as error:
             raise self._unreachable(error) from error

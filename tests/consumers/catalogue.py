@@ -123,6 +123,4 @@ def _changeset(schema: DatasetSchema, changes: list[tuple[Row, Row | None, Row |
         for op, (_, old, new) in zip(ops, changes, strict=True)
     ]
     wanted = changeset_schema(schema)
-    return pa.table(
-        [pa.array([row[i] for row in rows], pa.string()) for i in range(len(wanted.names))], schema=wanted
-    )
+    return pa.table([pa.array([row[i] for row in rows], pa.string()) for i in range(len(wanted.names))], schema=wanted)

@@ -15,7 +15,9 @@ AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def letter(message_id: str, epoch: int, *, closes: bool = False) -> Letter:
-    return Letter(message_id, epoch, "pd.member.stage.v1", closes, {"ce-id": message_id}, "application/json", b"{}", AT, None)
+    return Letter(
+        message_id, epoch, "pd.member.stage.v1", closes, {"ce-id": message_id}, "application/json", b"{}", AT, None
+    )
 
 
 def order(inbox: Inbox) -> list[str]:

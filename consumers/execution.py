@@ -1,0 +1,255 @@
+"""One command carried out: the member's table under the row's lock, then the load that it asks for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+from consumers.adapters.base import Adapter
+from consumers.loading import Phases, fill
+from consumers.planning import Plan, Target, empty_certificate, plan, target_of
+from consumers.reports import Job, about
+from distributor.errors import MessageError
+from distributor.mapping.tables import SystemMapping
+from distributor.model.certificate import Certificate
+from distributor.model.manifest import Manifest
+from distributor.rollout import commands, member
+from distributor.rollout.member import Load, Outcome, Reply, ReplyKind, Wait
+from distributor.rollout.member_row import MemberRow, Slot
+from distributor.store.base import Store
+from distributor.store.chain import walk
+from distributor.store.chunks import read_manifest
+from distributor.telemetry import clock
+from distributor.telemetry.faults import Point, point
+from distributor.wire import messages as wire
+
+PROGRESS_SECONDS = 0.25
+_MANIFESTS = 8
+
+_BEFORE: dict[type[wire.MemberCommand], Point] = {
+    wire.FlipCommand: Point.FLIP_BEFORE_COMMIT,
+    wire.RevertCommand: Point.REVERT_BEFORE_COMMIT,
+}
+_AFTER: dict[type[wire.MemberCommand], Point] = {
+    wire.FlipCommand: Point.FLIP_AFTER_COMMIT,
+    wire.RevertCommand: Point.REVERT_AFTER_COMMIT,
+}
+
+
+class Overtaken(Exception):
+    """At its commit a load found the row changed: nothing was written, the table must be asked again."""
+
+
+class Executor:
+    """Carries out commands against one member's store. `row` is the member's row as last read or saved.
+
+    `progress` is called at most every PROGRESS_SECONDS during long loads and must not block; `checkpoint` is called
+    between batches and may raise to cut the load.
+    """
+
+    def __init__(
+        self,
+        environment: str,
+        mapping: SystemMapping,
+        adapter: Adapter,
+        store: Store,
+        *,
+        progress: Callable[[Job, wire.ProgressReport], None],
+        checkpoint: Callable[[Job], None],
+        row: MemberRow | None,
+    ) -> None:
+        self.row = row or MemberRow(environment=environment, system=mapping.system)
+        self._environment = environment
+        self._mapping = mapping
+        self._adapter = adapter
+        self._store = store
+        self._progress = progress
+        self._checkpoint = checkpoint
+        self._manifests: dict[str, Manifest] = {}
+        self._prepared: Target | None = None
+        self._met = False
+
+    def hello(self, job: Job | None = None) -> wire.HelloReport:
+        """Reads the row and says where the member is. Raises UnreachableError, SystemAlteredError."""
+        self._meet()
+        with self._adapter.member() as transaction:
+            self.row = transaction.row
+        return self._hello(self.row, job)
+
+    def carry_out(self, job: Job) -> wire.MemberReport | Wait:
+        """The answer to a command, or until when it has to wait.
+
+        Raises DistributorError when store or chunks are out of order, and Overtaken.
+        """
+        self._meet()
+        command = to_command(job.command)
+        target = self._target(job.command)
+        if target is not None:
+            self._prepare(target)
+        with self._adapter.member() as transaction:
+            outcome = member.answer(
+                transaction.row,
+                command,
+                target=target.identity if target else None,
+                token=clock.new_id(),
+                now=clock.now(),
+            )
+            self._save(job, transaction.save, transaction.row, outcome)
+        self.row = outcome.row
+        _pass(_AFTER, job)
+        match outcome.action:
+            case Wait():
+                return outcome.action
+            case Reply():
+                return self._reply(job, outcome.row, outcome.action)
+            case Load():
+                assert target is not None
+                return self._load(job, outcome.row, outcome.action, target)
+
+    def _save(self, job: Job, save: Callable[[MemberRow], None], before: MemberRow, outcome: Outcome) -> None:
+        if outcome.row != before:
+            save(outcome.row)
+            _pass(_BEFORE, job)
+
+    def _meet(self) -> None:
+        """The first contact: the member's row exists, and the adapter knows the tables that the slots hold."""
+        if self._met:
+            return
+        self._adapter.prepare(self._environment, self._mapping.system, ())
+        with self._adapter.member() as transaction:
+            self.row = transaction.row
+        self._met = True
+
+    def _prepare(self, target: Target) -> None:
+        if target.tables and (self._prepared is None or self._prepared.tables != target.tables):
+            self._adapter.prepare(self._environment, self._mapping.system, target.tables)
+            self._prepared = target
+
+    def _target(self, command: wire.MemberCommand) -> Target | None:
+        """What a stage or settle asks for; for release 0, in the shapes of what the slots hold."""
+        if not isinstance(command, wire.StageCommand | wire.SettleCommand):
+            return None
+        known = command.manifest or self.row.shadow.manifest or self.row.online.manifest
+        manifest = self._manifest(known) if known else None
+        return target_of(self._mapping, command.release, command.manifest, manifest)
+
+    def _manifest(self, sha256: str) -> Manifest:
+        if sha256 not in self._manifests:
+            while len(self._manifests) >= _MANIFESTS:
+                del self._manifests[next(iter(self._manifests))]
+            self._manifests[sha256] = read_manifest(self._store, sha256)
+        return self._manifests[sha256]
+
+    def _load(self, job: Job, row: MemberRow, load: Load, target: Target) -> wire.MemberReport:
+        phases = Phases()
+        with phases.phase("plan"):
+            way = plan(row.slots[load.slot], target, partial(walk, self._store, target.manifest, target.release))
+        notify = self._notifier(job, phases, way)
+        with self._adapter.loading(load.slot) as loading:
+            certificate = fill(loading, way, target.tables, self._store, phases, notify)
+            point(Point.LOAD_BEFORE_COMMIT)
+            with phases.phase("commit"):
+                committed = loading.commit(
+                    lambda found: member.complete_load(
+                        found,
+                        load,
+                        identity=target.identity,
+                        manifest=target.manifest,
+                        certificate=certificate.model_dump_json(),
+                    )
+                )
+        point(Point.LOAD_AFTER_COMMIT)
+        if committed is None:
+            raise Overtaken
+        self.row = committed
+        kind = ReplyKind.SETTLED if load.settles else ReplyKind.STAGED
+        return self._reply(job, committed, Reply(kind), phases)
+
+    def _notifier(self, job: Job, phases: Phases, way: Plan) -> Callable[[], None]:
+        last = time.monotonic()
+
+        def notify() -> None:
+            nonlocal last
+            if time.monotonic() - last >= PROGRESS_SECONDS:
+                last = time.monotonic()
+                report = about(
+                    wire.ProgressReport,
+                    self.row,
+                    job,
+                    phase=phases.current,
+                    rows_done=phases.rows_done,
+                    rows_total=way.rows,
+                    seconds=phases.elapsed,
+                )
+                self._progress(job, report)
+            self._checkpoint(job)
+
+        return notify
+
+    def _reply(self, job: Job, row: MemberRow, reply: Reply, phases: Phases | None = None) -> wire.MemberReport:
+        match reply.kind:
+            case ReplyKind.STAGED:
+                return self._staged(job, row, phases or Phases())
+            case ReplyKind.FLIPPED:
+                return about(
+                    wire.FlippedReport,
+                    row,
+                    job,
+                    release=row.online.release or 0,
+                    flipped_at=row.flipped_at or clock.now(),
+                )
+            case ReplyKind.REVERTED:
+                assert isinstance(job.command, wire.RevertCommand)
+                return about(wire.RevertedReport, row, job, of=job.command.of)
+            case ReplyKind.SETTLED:
+                return about(wire.SettledReport, row, job, release=row.online.release or 0)
+            case ReplyKind.HELLO:
+                return self._hello(row, job)
+            case ReplyKind.REFUSED:
+                return about(wire.RefusedReport, row, job, reason=reply.reason, text=reply.text)
+
+    def _staged(self, job: Job, row: MemberRow, phases: Phases) -> wire.StagedReport:
+        slot = row.slots[row.staged_slot] if row.staged_slot else Slot()
+        certificate = (
+            Certificate.model_validate_json(slot.certificate) if slot.certificate else empty_certificate(self._mapping)
+        )
+        return about(
+            wire.StagedReport,
+            row,
+            job,
+            release=slot.release or 0,
+            mapping=slot.identity.mapping if slot.identity else self._mapping.version,
+            certificate=certificate.digest,
+            tables={name: table.total for name, table in certificate.tables.items()},
+            rows_applied=phases.rows_done,
+            phases={name: round(seconds, 6) for name, seconds in phases.seconds.items()},
+        )
+
+    def _hello(self, row: MemberRow, job: Job | None) -> wire.HelloReport:
+        return about(wire.HelloReport, row, job, flipped_epoch=row.flipped_epoch, mapping=self._mapping.version)
+
+
+def to_command(message: wire.MemberCommand) -> commands.Command:
+    """The command as the rule-book knows it. Raises MessageError for a message that is no command."""
+    match message:
+        case wire.StageCommand():
+            return commands.Stage(
+                message.system, message.epoch, message.rollout_id, message.release, message.from_release, message.void
+            )
+        case wire.FlipCommand():
+            return commands.Flip(
+                message.system, message.epoch, message.rollout_id, message.release, message.at, message.not_after
+            )
+        case wire.RevertCommand():
+            return commands.Revert(message.system, message.epoch, message.rollout_id, message.of)
+        case wire.AbandonCommand():
+            return commands.Abandon(message.system, message.epoch, message.rollout_id)
+        case wire.SettleCommand():
+            return commands.Settle(message.system, message.epoch, message.rollout_id, message.release)
+    raise MessageError(f"{type(message).__name__} is no command to a member")
+
+
+def _pass(points: dict[type[wire.MemberCommand], Point], job: Job) -> None:
+    if found := points.get(type(job.command)):
+        point(found)

@@ -1,0 +1,97 @@
+"""The load itself: net delta → batches → the slot, with the certificate folded from what was read back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from consumers.adapters.base import Batch, Loading, TableSpec
+from consumers.planning import Plan
+from distributor.model.certificate import EMPTY_TABLE, Certificate, TableCertificate
+from distributor.store.base import Store
+from distributor.store.chunks import AFTER, BEFORE, OP, Op
+from distributor.store.compose import net_delta
+from distributor.telemetry.faults import Point, point
+
+
+@dataclass(slots=True)
+class Phases:
+    """Seconds per phase, and what is going on now."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    current: str = ""
+    rows_done: int = 0
+    started: float = field(default_factory=time.monotonic)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Counts the block's time under a name."""
+        before, self.current = self.current, name
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began
+            self.current = before or name
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the load began."""
+        return time.monotonic() - self.started
+
+
+def fill(
+    loading: Loading,
+    plan: Plan,
+    tables: tuple[TableSpec, ...],
+    store: Store,
+    phases: Phases,
+    checkpoint: Callable[[], None],
+) -> Certificate:
+    """Carries a plan out inside a load, one batch in memory at a time, and returns the slot's new certificate.
+
+    `checkpoint` is called between batches and may raise to cut the load. Raises StoreError, SystemAlteredError.
+    """
+    folded: dict[str, TableCertificate] = {}
+    for table in tables:
+        certificate = plan.base.tables.get(table.name, EMPTY_TABLE)
+        if plan.rebuild:
+            with phases.phase("load"):
+                loading.clear(table)
+        for batch in _batches(store, plan, table, phases):
+            with phases.phase("load"):
+                touched = loading.apply(batch)
+            certificate = certificate.minus(touched.before).plus(touched.after)
+            phases.rows_done += batch.rows
+            point(Point.LOAD_BETWEEN_BATCHES)
+            checkpoint()
+        folded[table.name] = certificate
+    return Certificate(tables=folded)
+
+
+def _batches(store: Store, plan: Plan, table: TableSpec, phases: Phases) -> Iterator[Batch]:
+    delta = net_delta(store, plan.chain, table.schema)
+    while True:
+        with phases.phase("fetch"):
+            changes = next(delta, None)
+            if changes is None:
+                return
+            batch = batch_of(table, changes)
+        yield batch
+
+
+def batch_of(table: TableSpec, changes: pa.Table) -> Batch:
+    """A piece of a changeset as what is to be written and what is to go."""
+    gone = pc.equal(changes[OP], pa.scalar(Op.DELETE.value))
+    columns: Mapping[str, str] = {AFTER + name: name for name in table.schema.column_names}
+    keys: Mapping[str, str] = {BEFORE + name: name for name in table.schema.key}
+    return Batch(table, _renamed(changes.filter(pc.invert(gone)), columns), _renamed(changes.filter(gone), keys))
+
+
+def _renamed(changes: pa.Table, names: Mapping[str, str]) -> pa.Table:
+    return changes.select(list(names)).rename_columns(list(names.values()))

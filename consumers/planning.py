@@ -1,0 +1,112 @@
+"""How a slot gets from what it holds to what is wanted: a value, worked out before anything is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from consumers.adapters.base import TableSpec
+from distributor.errors import SchemaError, StoreError
+from distributor.mapping.tables import SystemMapping
+from distributor.model.certificate import EMPTY_TABLE, Certificate
+from distributor.model.dataset import schemas_fingerprint
+from distributor.model.manifest import ZERO, Manifest
+from distributor.rollout.member_row import Slot, SlotIdentity
+from distributor.store.chain import Chain
+
+Walk = Callable[[str | None, int], Chain]
+"""The chain to the target from a release, given by its manifest's sha256 and its number. Raises StoreError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a slot shall hold. `manifest` is the sha256; it and `identity` are None for release 0, which is empty."""
+
+    release: int
+    identity: SlotIdentity | None
+    manifest: str | None
+    tables: tuple[TableSpec, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A chain, applied to a slot whose certificate is `base`.
+
+    `rebuild` says why every table is emptied first, so that the chain starts at release 0; "" for a plain delta.
+    """
+
+    chain: Chain
+    base: Certificate
+    rebuild: str = ""
+
+    @property
+    def rows(self) -> int:
+        """Rows of all changesets on the way: the work, from above."""
+        return self.chain.rows
+
+
+def target_of(mapping: SystemMapping, release: int, sha256: str | None, manifest: Manifest | None) -> Target:
+    """The target of a command. `manifest` gives the tables' shapes: the release's own, or for release 0 any known one.
+
+    Only the shapes that this system holds count for its identity. Raises SchemaError when the release lacks a dataset.
+    """
+    if manifest is None:
+        return Target(release, None, sha256, ())
+    known = {schema.dataset for schema in manifest.schemas}
+    missing = [table.dataset for table in mapping.tables if table.dataset not in known]
+    if missing:
+        raise SchemaError(
+            f"release {release} has no dataset {', '.join(missing)}",
+            where=f"systems.{mapping.system}",
+            mend="Publish a release that has it, or take the table out of the mapping.",
+        )
+    tables = tuple(TableSpec(table, schema) for table, schema in mapping.schemas(manifest))
+    fingerprint = schemas_fingerprint(tuple(table.schema for table in tables))
+    identity = SlotIdentity(release=release, mapping=mapping.version, schema_=fingerprint)
+    return Target(release, identity if release else None, sha256, tables)
+
+
+def plan(slot: Slot, target: Target, walk: Walk) -> Plan:
+    """The cheapest way, by rows. A torn slot, another mapping or other shapes leave only the rebuild.
+
+    Raises StoreError when no chain reaches the target.
+    """
+    reason = _must_rebuild(slot, target)
+    if not reason:
+        assert slot.identity is not None
+        try:
+            chain = walk(slot.manifest, slot.identity.release)
+        except StoreError as error:
+            # The target may still be reachable from nothing: a slot of another history is no reason to refuse.
+            reason = str(error)
+        else:
+            delta = Plan(chain, base=Certificate.model_validate_json(slot.certificate))
+            if target.release > slot.identity.release:
+                return delta
+            rebuild = _rebuild(target, walk, "fewer rows than the way back")
+            return rebuild if rebuild.rows < delta.rows else delta
+    return _rebuild(target, walk, reason)
+
+
+def _rebuild(target: Target, walk: Walk, why: str) -> Plan:
+    empty = Certificate(tables={table.name: EMPTY_TABLE for table in target.tables})
+    return Plan(walk(None, ZERO), base=empty, rebuild=why)
+
+
+def empty_certificate(mapping: SystemMapping) -> Certificate:
+    """What a slot holds that nothing was ever loaded into: every table, without rows."""
+    return Certificate(tables={table.into: EMPTY_TABLE for table in mapping.tables})
+
+
+def _must_rebuild(slot: Slot, target: Target) -> str:
+    if target.identity is None:
+        return "release 0 is empty"
+    if slot.identity is None:
+        return "the slot is empty"
+    if not slot.intact:
+        return "the slot is torn"
+    if slot.identity.mapping != target.identity.mapping:
+        return "the mapping changed"
+    if slot.identity.schema_ != target.identity.schema_:
+        return "the shape of a table changed"
+    return "" if slot.certificate else "the slot has no certificate"

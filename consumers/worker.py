@@ -1,0 +1,208 @@
+"""The worker: one thread that takes the newest command, has it carried out, and answers.
+
+Every answer is a function of the member's row, so a command that comes again is answered again. A command stays open
+in the inbox until the broker has confirmed its answer; what is open at a start is worked again.
+"""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import wait
+from datetime import datetime, timedelta
+
+from pydantic import ValidationError
+
+from consumers.adapters.base import Adapter
+from consumers.execution import Executor, Overtaken
+from consumers.inbox import Inbox, Letter
+from consumers.reports import Job, Reporter, about
+from distributor.errors import DistributorError, StoreError
+from distributor.mapping.tables import SystemMapping
+from distributor.rollout.events import RefusalReason
+from distributor.rollout.member import Wait
+from distributor.rollout.member_row import MemberRow
+from distributor.store.base import Store
+from distributor.telemetry import clock
+from distributor.telemetry.attributes import ENVIRONMENT, EPOCH, ROLLOUT, SYSTEM
+from distributor.telemetry.logs import bind, logger
+from distributor.telemetry.tracing import span
+from distributor.wire.messages import MemberReport, ProgressReport, RefusedReport
+
+# A flip far ahead is put to the table once more this long before its time: its connection is known to be alive then.
+_WARM_UP = timedelta(milliseconds=500)
+_GREETING_RETRY_SECONDS = 1.0
+_ATTEMPTS = 3
+_log = logger("consumer")
+
+
+class _Cut(Exception):
+    """A load is left because something newer waits, or the process ends; its letter stays open."""
+
+
+class Worker:
+    """Everything that changes a member, in one thread. `wake`, `greet` and `stop` may be called from others."""
+
+    def __init__(
+        self,
+        *,
+        environment: str,
+        mapping: SystemMapping,
+        adapter: Adapter,
+        store: Store,
+        inbox: Inbox,
+        reporter: Reporter,
+    ) -> None:
+        self._environment, self._system = environment, mapping.system
+        self._inbox = inbox
+        self._reporter = reporter
+        self._executor = Executor(
+            environment,
+            mapping,
+            adapter,
+            store,
+            progress=self._report_progress,
+            checkpoint=self._checkpoint,
+            row=_remembered(inbox),
+        )
+        self._remembered = self._executor.row
+        self._awake = threading.Event()
+        self._greeting_due = threading.Event()
+        self._stopping = threading.Event()
+        self._connected = threading.Event()
+        self._lock = threading.Lock()
+        self._answered: set[int] = set()
+        self._armed: dict[int, datetime] = {}
+
+    def wake(self) -> None:
+        """A letter has come."""
+        self._awake.set()
+
+    def greet(self) -> None:
+        """The line is up (again): say hello before anything else."""
+        self._greeting_due.set()
+        self._connected.set()
+        self._awake.set()
+
+    def stop(self) -> None:
+        """Ends `run` soon; a load is cut."""
+        self._stopping.set()
+        self._connected.set()
+        self._awake.set()
+
+    def run(self) -> None:
+        """Works until `stop`. Nothing is done before the first greeting could be sent."""
+        bind(role="consumer", environment=self._environment, system=self._system)
+        self._connected.wait()
+        while not self._stopping.is_set():
+            self._awake.clear()
+            if self._greeting_due.is_set():
+                self._say_hello()
+            letter, pause = self._next()
+            if letter is not None:
+                self._work(letter)
+            else:
+                self._awake.wait(pause)
+
+    def _next(self) -> tuple[Letter | None, float | None]:
+        """The letter to work on now; else for how many seconds nothing is due (None: until something comes)."""
+        now = clock.now()
+        asleep = {arrival: at for arrival, at in self._armed.items() if at > now}
+        with self._lock:
+            besides = self._answered | asleep.keys()
+        letter = self._inbox.waiting(besides)
+        pauses = [(at - now).total_seconds() for at in asleep.values()]
+        if self._greeting_due.is_set():
+            pauses.append(_GREETING_RETRY_SECONDS)
+        return letter, min(pauses, default=None)
+
+    def _work(self, letter: Letter) -> None:
+        self._armed.pop(letter.arrival, None)
+        job = Job.open(letter)
+        name = letter.type.removeprefix("pd.member.").removesuffix(".v1")
+        attributes: dict[str, str | int] = {
+            ENVIRONMENT: self._environment,
+            SYSTEM: self._system,
+            EPOCH: letter.epoch,
+            ROLLOUT: job.command.rollout_id,
+        }
+        try:
+            with span(f"consumer {name}", attributes, links=[letter.traceparent]):
+                result = self._carried_out(job)
+        except _Cut:
+            _log.info("the load was cut", epoch=letter.epoch, release=getattr(job.command, "release", None))
+            return
+        except DistributorError as error:
+            # What the store lost, somebody may put back: the rollout's deadline ends the wait, not this answer.
+            retryable = error.retryable or isinstance(error, StoreError)
+            reason = RefusalReason.RETRYABLE if retryable else RefusalReason.PERMANENT
+            _log.warning("the command was not carried out", command=name, epoch=letter.epoch, error=str(error))
+            result = about(RefusedReport, self._executor.row, job, reason=reason, text=str(error))
+        except Exception as error:  # noqa: BLE001 - the coordinator must hear of it, whatever it is.
+            _log.exception("the command failed", command=name, epoch=letter.epoch)
+            text = f"{type(error).__name__}: {error}"
+            result = about(RefusedReport, self._executor.row, job, reason=RefusalReason.PERMANENT, text=text)
+        if isinstance(result, Wait):
+            ahead = result.until - clock.now() > 2 * _WARM_UP
+            self._armed[letter.arrival] = result.until - _WARM_UP if ahead else result.until
+        else:
+            self._answer(job, result)
+        self._remember()
+
+    def _carried_out(self, job: Job) -> MemberReport | Wait:
+        for _ in range(_ATTEMPTS):
+            try:
+                return self._executor.carry_out(job)
+            except Overtaken:
+                _log.info("another process changed the member during the load", epoch=job.letter.epoch)
+        text = "another process of this member keeps changing its row; is it started twice?"
+        return about(RefusedReport, self._executor.row, job, reason=RefusalReason.RETRYABLE, text=text)
+
+    def _answer(self, job: Job, report: MemberReport) -> None:
+        letter = job.letter
+        if isinstance(report, RefusedReport) and report.reason is RefusalReason.STALE:
+            self._reporter.dead_letter(letter, f"stale epoch {letter.epoch}: {report.text}")
+        with self._lock:
+            self._answered.add(letter.arrival)
+        self._reporter.answer(report, letter.traceparent, lambda: self._close(letter.arrival))
+        _log.info("answered", command=letter.type, epoch=letter.epoch, answer=report.TYPE, shows=report.shows)
+
+    def _close(self, arrival: int) -> None:
+        self._inbox.done(arrival)
+        with self._lock:
+            self._answered.discard(arrival)
+
+    def _say_hello(self) -> None:
+        """Stays due until the broker has it: no flip may come before."""
+        try:
+            hello = self._executor.hello()
+        except DistributorError as error:
+            _log.warning("the member's store does not answer", error=str(error))
+            return
+        self._greeting_due.clear()
+        sent = self._reporter.hello(hello)
+        while not wait([sent], timeout=1).done:
+            if self._stopping.is_set():
+                return
+        if sent.exception() is not None:
+            _log.info("the greeting was not delivered; it is said again on the next connection")
+        self._remember()
+
+    def _report_progress(self, job: Job, report: ProgressReport) -> None:
+        self._reporter.progress(report, job.letter.traceparent)
+
+    def _checkpoint(self, job: Job) -> None:
+        if self._stopping.is_set() or self._inbox.overtakes(job.letter.epoch):
+            raise _Cut
+
+    def _remember(self) -> None:
+        if self._executor.row != self._remembered:
+            self._remembered = self._executor.row
+            self._inbox.remember(self._remembered.model_dump_json())
+
+
+def _remembered(inbox: Inbox) -> MemberRow | None:
+    text = inbox.remembered()
+    try:
+        return MemberRow.model_validate_json(text) if text else None
+    except ValidationError:
+        return None  # Written by another version; the store will say it.

@@ -1,0 +1,149 @@
+"""Plans: from what a slot holds to what is wanted, as values."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from consumers.adapters.base import TableSpec
+from consumers.loading import batch_of
+from consumers.planning import Plan, plan, target_of
+from distributor.errors import SchemaError, StoreError
+from distributor.mapping.tables import SystemMapping, TableMapping
+from distributor.model.dataset import Column
+from distributor.model.types import LogicalType
+from distributor.rollout.member_row import Slot
+from distributor.store.chain import Direction, walk
+from tests.consumers.catalogue import PRICES, PRODUCTS, Catalogue, prices, products
+from tests.consumers.estate import MAPPING
+
+
+@pytest.fixture
+def four(tmp_path: Path) -> Catalogue:
+    """Release 2 changes five rows, 3 takes nearly all away, 4 changes one."""
+    catalogue = Catalogue(tmp_path)
+    catalogue.publish(products=products(50), prices=prices(50))
+    catalogue.publish(products=products(5, name="Bank") | products(45, start=5))
+    catalogue.publish(products=products(2), prices=set())
+    catalogue.publish(products=products(3))
+    return catalogue
+
+
+def slot_with(catalogue: Catalogue, release: int, mapping: SystemMapping = MAPPING) -> Slot:
+    manifest = catalogue.manifest(release)
+    target = target_of(mapping, release, catalogue.manifests[release], manifest)
+    certificate = mapping.expected(manifest).model_dump_json()
+    return Slot(identity=target.identity, manifest=target.manifest, certificate=certificate)
+
+
+def plan_to(catalogue: Catalogue, release: int, slot: Slot, mapping: SystemMapping = MAPPING) -> Plan:
+    manifest = catalogue.manifest(release) if release else catalogue.manifest(1)
+    target = target_of(mapping, release, catalogue.manifests[release], manifest)
+    return plan(slot, target, partial(walk, catalogue.store, target.manifest, release))
+
+
+def test_forwards_from_what_the_slot_holds(four: Catalogue) -> None:
+    found = plan_to(four, 3, slot_with(four, 1))
+    assert [(step.manifest.release, step.direction) for step in found.chain.steps] == [
+        (2, Direction.FORWARD),
+        (3, Direction.FORWARD),
+    ]
+    assert found.rebuild == ""
+    assert found.base == MAPPING.expected(four.manifest(1))
+
+
+def test_backwards_where_that_is_less_work(four: Catalogue) -> None:
+    found = plan_to(four, 1, slot_with(four, 2))
+    assert [(step.manifest.release, step.direction) for step in found.chain.steps] == [(2, Direction.REVERSE)]
+    assert found.rows == 5
+
+
+def test_a_rebuild_where_the_way_back_is_longer(tmp_path: Path) -> None:
+    catalogue = Catalogue(tmp_path)
+    catalogue.publish(products=products(2))
+    catalogue.publish(products=products(200))
+    found = plan_to(catalogue, 1, slot_with(catalogue, 2))
+    assert (bool(found.rebuild), found.rows) == (True, 2)
+
+
+@pytest.mark.parametrize(
+    ("slot", "reason"),
+    [
+        (lambda c: Slot(), "empty"),
+        (lambda c: slot_with(c, 1).model_copy(update={"intact": False}), "torn"),
+        (
+            lambda c: slot_with(
+                c, 1, SystemMapping(system="crm", tables=(TableMapping(dataset="products", into="p"),))
+            ),
+            "mapping",
+        ),
+        (lambda c: slot_with(c, 1).model_copy(update={"manifest": "0" * 64}), "is missing|does not descend"),
+    ],
+    ids=["empty", "torn", "mapping", "another history"],
+)
+def test_what_leaves_only_a_rebuild(four: Catalogue, slot: object, reason: str) -> None:
+    found = plan_to(four, 2, slot(four))  # type: ignore[operator]
+    assert [step.manifest.release for step in found.chain.steps] == [1, 2]
+    assert any(part in found.rebuild for part in reason.split("|"))
+    assert all(not table.buckets for table in found.base.tables.values())
+
+
+def test_other_shapes_leave_only_a_rebuild(four: Catalogue) -> None:
+    held = slot_with(four, 1)
+    assert held.identity is not None
+    changed = held.identity.model_copy(update={"schema_": "of last year"})
+    assert "shape" in plan_to(four, 2, held.model_copy(update={"identity": changed})).rebuild
+
+
+def test_a_dataset_that_the_system_does_not_hold_may_change_its_shape(four: Catalogue) -> None:
+    mapping = SystemMapping(system="crm", tables=(TableMapping(dataset="products", into="items"),))
+    wider = PRICES.model_copy(
+        update={"columns": (*PRICES.columns, Column(name="note", type=LogicalType.parse("text")))}
+    )
+    manifest = four.manifest(1)
+    changed = manifest.model_copy(update={"schemas": (PRODUCTS, wider)})
+    assert target_of(mapping, 1, "x", manifest) == target_of(mapping, 1, "x", changed)
+
+
+def test_to_release_zero_empties_every_table(four: Catalogue) -> None:
+    found = plan_to(four, 0, slot_with(four, 2))
+    assert found.rebuild
+    assert (found.chain.steps, set(found.base.tables)) == ((), {"items", "prices"})
+
+
+def test_a_lost_manifest_is_said(four: Catalogue) -> None:
+    target = target_of(MAPPING, 4, "f" * 64, four.manifest(4))
+    with pytest.raises(StoreError, match="missing"):
+        plan(slot_with(four, 1), target, partial(walk, four.store, target.manifest, 4))
+
+
+def test_a_release_without_a_mapped_dataset_is_said(four: Catalogue) -> None:
+    manifest = four.manifest(1).model_copy(update={"schemas": (PRODUCTS,)})
+    with pytest.raises(SchemaError, match="prices"):
+        target_of(MAPPING, 1, "x", manifest)
+
+
+def test_a_batch_is_rows_to_write_and_keys_to_remove() -> None:
+    schema = PRICES
+    changes = pa.table(
+        {
+            "op": ["insert", "delete", "update"],
+            "before.sku": [None, "b", "c"],
+            "before.currency": [None, "EUR", "EUR"],
+            "before.amount": [None, "2", None],
+            "after.sku": ["a", None, "c"],
+            "after.currency": ["EUR", None, "EUR"],
+            "after.amount": ["1", None, "3"],
+        },
+        schema=pa.schema([("op", pa.string()), *((f"{s}.{c}", pa.string()) for s in ("before", "after") for c in schema.column_names)]),
+    )  # fmt: skip
+    batch = batch_of(TableSpec(TableMapping(dataset="prices", into="prices"), schema), changes)
+    assert batch.upserts.to_pylist() == [
+        {"sku": "a", "currency": "EUR", "amount": "1"},
+        {"sku": "c", "currency": "EUR", "amount": "3"},
+    ]
+    assert batch.deletes.to_pylist() == [{"sku": "b", "currency": "EUR"}]
+    assert batch.rows == 3
