@@ -74,7 +74,7 @@ class Loading(Protocol):
     stores without large transactions) a slot that was marked torn before the first write."""
 
     def clear(self, table: TableSpec) -> None:
-        """Empties the table's slot: the first step of a rebuild."""
+        """Makes the table's slot empty and of this shape: the first step of a rebuild."""
 
     def apply(self, batch: Batch) -> Touched:
         """Writes one batch and reads the touched rows back. Raises SystemAlteredError when the table no longer fits."""
@@ -84,12 +84,21 @@ class Loading(Protocol):
 
 
 class Adapter(Protocol):
-    """One member's store."""
+    """One member's store.
+
+    Every adapter is made as `factory(member: MemberSettings, directory: Path)` by its entry point in the group
+    `distributor.adapters`; `directory` is what relative paths in the config start from. Making it does not connect.
+    A lost connection is UnreachableError once, and is made anew by the next call. One thread uses an adapter.
+    """
 
     def prepare(self, environment: str, system: str, tables: Sequence[TableSpec]) -> None:
         """Creates what is missing: the row, two slots, what readers look at, `distributor_release`. Idempotent.
 
-        Raises SystemAlteredError when something of the user's stands in the way, UnreachableError.
+        Called first without tables, before any release is known: then only the row and `distributor_release` come to
+        be, so that the member can be answered for. Called again with the tables of a release before each load whose
+        tables are not those of the call before. Never touches what the online slot holds; what a changed shape needs
+        is done by `Loading.clear`. Raises SystemAlteredError when something of the user's stands in the way,
+        UnreachableError.
         """
 
     def member(self) -> AbstractContextManager[MemberTransaction]:
