@@ -85,19 +85,25 @@ class Cluster:
         wheel = wheel_directory()
         if self._walkable(wheel):
             return wheel / "bin"
-        version = importlib.metadata.version(_WHEEL)
-        copy = _ROOTS_SHELF / f"{wheel.name}-{version}"
+        copy = _ROOTS_SHELF / f"wheel-{importlib.metadata.version(_WHEEL)}"
         if not copy.exists():
             copy.parent.mkdir(parents=True, exist_ok=True)
             draft = Path(tempfile.mkdtemp(prefix="draft-", dir=copy.parent))
-            shutil.copytree(wheel, draft / "install", ignore=shutil.ignore_patterns("include", "*.a"))
+            draft.chmod(0o755)
+            unneeded = shutil.ignore_patterns("include", "*.a")
+            shutil.copytree(wheel, draft / _WHEEL / wheel.name, ignore=unneeded)
+            # The programs look for their libraries where the wheel put them: beside its package.
+            libraries = wheel.parent.with_name(f"{_WHEEL}.libs")
+            if libraries.is_dir():
+                shutil.copytree(libraries, draft / libraries.name)
             try:
-                (draft / "install").rename(copy)
+                draft.rename(copy)
             except OSError:
+                # Somebody else's copy came first.
+                shutil.rmtree(draft)
                 if not copy.exists():
                     raise
-            shutil.rmtree(draft)
-        return copy / "bin"
+        return copy / _WHEEL / wheel.name / "bin"
 
     def create(self, *, durable: bool) -> None:
         """Makes the cluster when there is none. Raises UnreachableError with what `initdb` said."""
