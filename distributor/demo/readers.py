@@ -9,16 +9,17 @@ from __future__ import annotations
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any, LiteralString
 
 import psycopg
 
 from distributor.demo.catalogue import FIRST_MARKER, LAST_MARKER, batch_of
 
 MAX_KEPT_ERRORS = 20
-Row = tuple[int | None, str | datetime | None, int | None, int | None]
+Row = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,16 +66,27 @@ def glance(place: Place) -> str:
     )
 
 
-def connect(place: Place) -> Callable[[str], list[Row]]:
-    """A connection to a system, as the function that runs one query on it. Raises the driver's own errors."""
-    if place.adapter == "sqlite":
-        file = sqlite3.connect(
-            f"file:{place.sqlite_path}?mode=rw", uri=True, timeout=10, isolation_level=None, check_same_thread=False
-        )
-        file.execute("PRAGMA query_only = on")
-        return lambda query: file.execute(query).fetchall()
-    server = psycopg.connect(place.url, autocommit=True, application_name="demo reader")
-    return lambda query: server.execute(query.encode()).fetchall()
+class Line:
+    """An open connection to one system. Raises the driver's own errors."""
+
+    def __init__(self, place: Place) -> None:
+        self._connection: psycopg.Connection | sqlite3.Connection
+        if place.adapter == "sqlite":
+            address = f"file:{place.sqlite_path}?mode=rw"
+            self._connection = sqlite3.connect(
+                address, uri=True, timeout=10, isolation_level=None, check_same_thread=False
+            )
+            self._connection.execute("PRAGMA query_only = on")
+        else:
+            self._connection = psycopg.connect(place.url, autocommit=True, application_name="demo reader")
+
+    def ask(self, query: LiteralString) -> list[Row]:
+        """All rows of one statement, which is a transaction of its own."""
+        return self._connection.execute(query).fetchall()
+
+    def close(self) -> None:
+        """Closes it."""
+        self._connection.close()
 
 
 @dataclass
@@ -113,19 +125,23 @@ class Reader:
 
     def _run(self) -> None:
         query = glance(self.place)
-        ask: Callable[[str], list[Row]] | None = None
+        line: Line | None = None
         while not self._stop.wait(self.pause):
             begun = time.perf_counter()
             try:
-                ask = ask or connect(self.place)
-                row = ask(query)[0]
+                line = line or Line(self.place)
+                row = line.ask(query)[0]
             except (psycopg.Error, sqlite3.Error) as error:
-                ask = None
+                if line:
+                    line.close()
+                line = None
                 if self.reads and not self._stop.is_set():
                     self._note(self.errors, f"{type(error).__name__}: {error}")
                 continue
             self.slowest_ms = max(self.slowest_ms, (time.perf_counter() - begun) * 1000)
             self._take(row)
+        if line:
+            line.close()
 
     def _take(self, row: Row) -> None:
         release, flipped_at, lowest, highest = row

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 
@@ -13,6 +14,7 @@ from rich.text import Text
 from distributor.cli.layout import grid
 from distributor.demo.readers import Reader
 from distributor.demo.watching import waits_for
+from distributor.errors import DistributorError
 from distributor.rollout.state import Environment, RolloutState
 
 _COLOURS = {"online": "green", "flipping": "magenta", "waited for": "yellow", "staged": "cyan", "staging": "blue"}
@@ -43,8 +45,8 @@ class Screen:
         """Since the run began."""
         return time.monotonic() - self._begun
 
-    def show(self, matrix: Callable[[], Table]) -> None:
-        """From now on draws this below the lines."""
+    def show(self, matrix: Callable[[], Table] | None) -> None:
+        """From now on draws this, or nothing, below the lines."""
         self._matrix = matrix
 
     def act(self, text: str) -> None:
@@ -65,8 +67,10 @@ class Screen:
 
     def _picture(self) -> Group:
         parts: list[Table | Text] = [Text(f"\n{self._now} …", style="bold")]
-        if self._matrix is not None:
-            parts.append(self._matrix())
+        if (matrix := self._matrix) is not None:
+            # While servers go down there is nothing to draw, and the story itself says why.
+            with contextlib.suppress(DistributorError):
+                parts.append(matrix())
         return Group(*parts)
 
 

@@ -86,6 +86,7 @@ class Story:
             copied = self._full_refresh()
         finally:
             self._end_reading()
+            self.ledger.close()
         return self._reckon(first, second, waited_for, copied)
 
     def _start(self) -> None:
@@ -110,10 +111,10 @@ class Story:
         self.screen.show(lambda: matrix([self.ledger.environment(plan.name) for plan in ENVIRONMENTS], self.readers))
 
     def _end_reading(self) -> None:
+        self.screen.show(None)
         for reader in self.readers:
             reader.stop()
-        if hasattr(self, "watch"):
-            self.watch.stop()
+        self.watch.stop()
 
     def _first_release(self) -> None:
         self.screen.act("Release 1: the first load of every system, in two environments at once")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import psycopg
 from sqlalchemy import Engine
 
-from distributor.demo.readers import Place, Row, connect
+from distributor.demo.readers import Line, Place
 from distributor.ledger import environments
 from distributor.ledger.engine import ledger_engine, transaction
 from distributor.rollout.state import Environment, RolloutState
@@ -81,19 +80,29 @@ class SettledWatch:
         self._thread.join(timeout=15)
 
     def _run(self) -> None:
-        asks: dict[str, Callable[[str], list[Row]]] = {}
+        lines: dict[str, Line] = {}
         while not self._stop.wait(self.pause):
             before = moment(self.ledger.environment(self.environment))
             if before is None:
                 continue
             try:
-                asks = asks or {place.system: connect(place) for place in self.places}
-                shown = {system: ask(_RELEASE)[0][0] or 0 for system, ask in asks.items()}
+                for place in self.places:
+                    if place.system not in lines:
+                        lines[place.system] = Line(place)
+                shown = {system: line.ask(_RELEASE)[0][0] or 0 for system, line in lines.items()}
             except (psycopg.Error, sqlite3.Error):
                 # Readers count errors; before the first release there is nothing to read here.
-                asks.clear()
+                _close(lines)
                 continue
             if moment(self.ledger.environment(self.environment)) == before:
                 self.settled_reads += 1
                 if len(set(shown.values())) > 1:
                     self.mixed.append(", ".join(f"{system} {release}" for system, release in shown.items()))
+        _close(lines)
+        self.ledger.close()
+
+
+def _close(lines: dict[str, Line]) -> None:
+    for line in lines.values():
+        line.close()
+    lines.clear()
