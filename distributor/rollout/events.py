@@ -72,6 +72,7 @@ class Detached:
     member: str
     by: str
     reason: str
+    fresh_id: str
 
 
 class RefusalReason(StrEnum):

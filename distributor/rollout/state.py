@@ -148,8 +148,8 @@ class Member:
     """A member as last heard. `shows` is the release in its online slot.
 
     `configured` is what the config asks for: what a joining member becomes once it is fenced (its `floor`, the newest
-    epoch that it is known to have accepted, is the environment's) and shows what the environment shows. `asked_at` is
-    when it was last sent a command outside of a rollout.
+    epoch that it is known to have accepted, is the environment's) and shows what the environment shows. `worked_at` is
+    when it last reported progress, `asked_at` when it was last sent a command outside of a rollout.
     """
 
     requirement: Requirement
@@ -158,6 +158,7 @@ class Member:
     shadow: int | None = None
     floor: int = 0
     heard_at: datetime | None = None
+    worked_at: datetime | None = None
     asked_at: datetime | None = None
     clock: Clock = Clock()
 
@@ -183,7 +184,8 @@ class Environment:
     answers of optional members are still served under it. `void` are the newest reverted epochs: a member that was
     flipped under one of them, and missed the revert, goes back before it stages again. `ended` are the rollouts that
     this very step ended: the hands write them to the history, the next step starts with none. `blocked` says why
-    nothing starts: the members know of epochs that the ledger forgot, and do not show one release.
+    nothing starts: members know of epochs that the ledger forgot, and are asked what they show; `mixed` that they all
+    answered, and do not show one release.
     """
 
     name: str
@@ -201,4 +203,5 @@ class Environment:
     void: tuple[int, ...] = ()
     settlement: Settlement | None = None
     blocked: str = ""
+    mixed: bool = False
     ended: tuple[Rollout, ...] = ()

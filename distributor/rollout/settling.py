@@ -1,0 +1,61 @@
+"""Old slots follow to the online release, commanded under an epoch of its own and only while nothing is in flight."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from distributor.rollout.commands import Settle
+from distributor.rollout.events import Refused, Settled, Tick
+from distributor.rollout.state import Environment, Requirement, RolloutState, Settlement
+from distributor.rollout.step import Step
+
+
+def settle(step: Step, event: Tick) -> Step:
+    """Begins once the previous release was kept for long enough; then reminds who is silent."""
+    state = step.state
+    if state.settlement is None:
+        due_at = settles_at(state)
+        if due_at is None or event.at < due_at:
+            return step
+        step = step.new_epoch(event.fresh_id)
+        begun = Settlement(event.fresh_id, step.state.epoch, state.shown, due_at)
+        return _send(step.set(settlement=begun), event)
+    sent, timing = state.settlement.sent_at, state.last and state.last.timing
+    if sent and timing and event.at - sent < timing.resend_after:
+        return step
+    return _send(step, event)
+
+
+def settles_at(state: Environment) -> datetime | None:
+    """When old slots will follow; None when there is nothing to follow to. The next rollout puts it off."""
+    last = state.last
+    if state.active or state.queue or state.blocked or last is None or last.ended_at is None:
+        return None
+    if last.state is not RolloutState.ONLINE or last.epoch != state.epoch:
+        return None
+    return last.ended_at + last.timing.keep_previous
+
+
+def settled(step: Step, event: Settled | Refused) -> Step:
+    """A member is done, or has said that it cannot: nothing depends on it."""
+    settlement = step.state.settlement
+    assert settlement is not None
+    return step.set(settlement=replace(settlement, settled=settlement.settled | {event.member}))
+
+
+def _send(step: Step, event: Tick) -> Step:
+    settlement = step.state.settlement
+    assert settlement is not None
+    due = [
+        name
+        for name, member in sorted(step.state.members.items())
+        if member.requirement is not Requirement.DETACHED
+        and member.shows == settlement.release
+        and name not in settlement.settled
+        and not (member.worked_at and settlement.sent_at and member.worked_at > settlement.sent_at)
+    ]
+    if not due:
+        return step
+    step = step.set(settlement=replace(settlement, sent_at=event.at))
+    return step.say(*(Settle(m, settlement.epoch, settlement.id, settlement.release) for m in due))
