@@ -109,10 +109,11 @@ def _make(url: str) -> _Ledger:
 
 
 def _look(url: str) -> _Ledger:
+    from distributor.cli.ledger_database import database_exists
     from distributor.ledger import migrate
 
     try:
-        version = migrate.current(url)
+        version = migrate.current(url) if database_exists(url) else None
     except UnreachableError as error:
         return "unreachable", None, str(error)
     if version is None:

@@ -20,10 +20,9 @@ def ensure_database(url: str) -> bool:
     Raises UnreachableError when the server does not answer; DistributorError when the database is missing and this
     role may not create it.
     """
-    address = parse_url(url)
-    if _connects(url, address.database):
+    if database_exists(url):
         return False
-    name = address.database or ""
+    name = parse_url(url).database or ""
     for maintenance in _MAINTENANCE:
         if not _connects(url, maintenance):
             continue
@@ -36,6 +35,11 @@ def ensure_database(url: str) -> bool:
                 raise _missing(url, name) from error
         return True
     raise _missing(url, name)
+
+
+def database_exists(url: str) -> bool:
+    """Whether the server has this database. Raises UnreachableError when it does not answer, ConfigError."""
+    return _connects(url, parse_url(url).database)
 
 
 def _connects(url: str, database: str | None) -> bool:

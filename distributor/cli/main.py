@@ -20,6 +20,7 @@ from distributor.cli.failing import tell
 from distributor.cli.hold import hold
 from distributor.cli.init import init
 from distributor.cli.outcome import Interrupted
+from distributor.cli.publish import publish
 from distributor.cli.refresh import refresh
 from distributor.cli.release_hold import release_hold
 from distributor.cli.releases import releases
@@ -40,6 +41,7 @@ VERBS: dict[str, tuple[str, Verb]] = {
     "capture install": (SET_UP, capture.install),
     "capture status": (SET_UP, capture.status),
     "capture remove": (SET_UP, capture.remove),
+    "publish": (EVERY_DAY, publish),
     "deploy": (EVERY_DAY, deploy),
     "refresh": (EVERY_DAY, refresh),
     "hold": (EVERY_DAY, hold),

@@ -1,0 +1,85 @@
+"""`publish`: makes a release of what changed on the master."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+
+from distributor.cli.desk import Desk
+from distributor.cli.layout import count
+from distributor.cli.options import DryRun
+from distributor.cli.outcome import Outcome
+from distributor.cli.releases import changed
+from distributor.model.manifest import Counts
+
+Hear = Callable[[str, str, int], None]
+
+
+class Published(Outcome):
+    """What a publish came to."""
+
+    release: int | None
+    """The new release; null when nothing had changed, and with `--dry-run`."""
+    manifest: str | None
+    """sha256 of its manifest in the store; null when there is no new release."""
+    rows: int
+    """How many rows changed."""
+    counts: dict[str, Counts]
+    """Dataset → inserts, updates and deletes."""
+    whole: tuple[str, ...]
+    """Datasets that were read whole, because no triggers saw their changes."""
+    phases: dict[str, float]
+    """Phase → seconds."""
+    dry_run: bool
+    """Whether nothing was published because of `--dry-run`."""
+
+    def show(self, console: Console) -> None:
+        """One line of what changed, and what was read whole."""
+        took = f"in {sum(self.phases.values()):.2f} s"
+        if self.dry_run:
+            console.print(f"a release would change {count(self.rows, 'row')}: {changed(self.counts)} ({took})")
+        elif self.release is None:
+            console.print(f"nothing has changed: no release was made ({took})")
+        else:
+            console.print(f"release {self.release}: {count(self.rows, 'row')}, {changed(self.counts)} ({took})")
+        if self.whole:
+            console.print(f"read whole: {', '.join(self.whole)}")
+
+
+def publish(desk: Desk, dry_run: DryRun = False) -> Published:
+    """Make a release of what has changed on the master since the newest one; none when nothing has.
+
+    A publisher (`serve publisher`) does the same by itself whenever something changes.
+    """
+    from distributor.publishing.publish import publish as make_release
+
+    with _heard(desk) as hear:
+        result = make_release(desk.settings, desk.store, dry_run=dry_run, progress=hear)
+    return Published(
+        release=result.release,
+        manifest=result.manifest,
+        rows=result.rows,
+        counts=dict(result.counts),
+        whole=result.whole,
+        phases=dict(result.phases),
+        dry_run=dry_run,
+    )
+
+
+@contextmanager
+def _heard(desk: Desk) -> Iterator[Hear]:
+    """Progress: a line that changes on a terminal, elsewhere one line for each dataset."""
+    if desk.notes.is_terminal:
+        with desk.notes.status("looking at the master") as status:
+            yield lambda phase, dataset, rows: status.update(f"{phase} {dataset} {count(rows, 'row')}")
+        return
+    said: set[tuple[str, str]] = set()
+
+    def say_once(phase: str, dataset: str, _rows: int) -> None:
+        if dataset and (phase, dataset) not in said:
+            said.add((phase, dataset))
+            desk.say(f"{phase} {dataset}")
+
+    yield say_once

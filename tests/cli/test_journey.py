@@ -1,0 +1,191 @@
+"""One master, from an empty directory to a release that is read field by field."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+import pytest
+
+from tests.cli.conftest import Ran, Run, config_text
+from tests.support import wait_for
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """A master with products, a ledger, and a broker that nobody answers at unless a test gives it one."""
+
+    master: str
+    config: Path
+    run: Run
+
+    def __call__(self, *words: object) -> Ran:
+        return self.run(*words, "--config", self.config)
+
+    def json(self, *words: object) -> dict[str, Any]:
+        """The object of a verb that must succeed, with a clean stdout."""
+        told = self.run(*words, "--json", "--config", self.config)
+        assert told.code == 0, told
+        return told.json
+
+    def sql(self, statement: str) -> None:
+        """Changes the master."""
+        with psycopg.connect(self.master) as conn:
+            conn.execute(statement.encode())
+
+
+@pytest.fixture
+def shop(tmp_path: Path, database: Callable[[], str], run: Run, nowhere: Path) -> Shop:
+    """Two products in the master, an empty ledger that `init` has made."""
+    master = database()
+    config = tmp_path / "shop" / "distributor.toml"
+    config.parent.mkdir()
+    broker = nowhere.read_text().split('[broker]\nurl = "')[1].split('"')[0]
+    config.write_text(config_text(master, database(), broker))
+    made = Shop(master, config, run)
+    made.sql(
+        "CREATE TABLE products (sku text, country text, name text NOT NULL, price numeric(10,2),"
+        " PRIMARY KEY (sku, country));"
+        "INSERT INTO products VALUES ('A-1', 'de', 'Lamp', 10.50), ('A-2', 'de', 'Table', NULL)"
+    )
+    assert made("init").code == 0
+    return made
+
+
+def test_from_an_empty_master_to_a_release_and_its_fields(shop: Shop) -> None:
+    assert [d["state"] for d in shop.json("capture", "status")["datasets"]] == ["missing"]
+    assert shop.json("capture", "install", "--dry-run")["datasets"][0]["changed"] is True
+    installed = shop.json("capture", "install")["datasets"][0]
+    assert installed == {"dataset": "products", "table": "public.products", "state": "installed", "changed": True}
+    assert shop.json("capture", "install")["datasets"][0]["changed"] is False
+
+    assert shop.json("publish", "--dry-run")["release"] is None
+    first = shop.json("publish")
+    assert (first["release"], first["rows"]) == (1, 2)
+    assert shop.json("publish")["release"] is None
+
+    shop.sql("UPDATE products SET price = 9, name = 'Lamp' WHERE sku = 'A-1'")
+    shop.sql("DELETE FROM products WHERE sku = 'A-2'")
+    shop.sql("INSERT INTO products VALUES ('A-3', 'fr', 'Chaise', 30)")
+    assert shop.json("capture", "status")["waiting"] == 3
+    assert shop.json("publish")["counts"] == {"products": {"inserts": 1, "updates": 1, "deletes": 1}}
+
+    numbers = [line["number"] for line in shop.json("releases")["releases"]]
+    assert numbers == [2, 1]
+    assert len(shop.json("releases", "--limit", 1)["releases"]) == 1
+
+    changes = shop.json("changes", 2)
+    by_key = {change["key"]["sku"]: change for change in changes["changes"]}
+    assert changes["total"] == 3
+    assert by_key["A-1"]["op"] == "update"
+    assert by_key["A-1"]["fields"] == [{"column": "price", "before": "10.5", "after": "9"}]
+    assert by_key["A-2"]["fields"] == [
+        {"column": "name", "before": "Table", "after": None},
+    ]
+    assert {field["column"]: field["after"] for field in by_key["A-3"]["fields"]} == {"name": "Chaise", "price": "30"}
+
+    one = shop.json("changes", 2, "--dataset", "products", "--key", "A-2", "--key", "de")
+    assert one["total"] == 1
+    assert shop.json("changes", 2, "--limit", 1)["total"] == 3
+    assert shop("changes", 2, "--key", "A-2").code == 2
+    assert shop("changes", 2, "--dataset", "prices").code == 2
+    assert shop("changes", 9).code == 11
+
+    assert "price: 10.5 → 9" in shop("changes", 2).out
+    assert "products +1 ~1 -1" in shop("releases").out
+    assert "1 row" not in shop("publish").out
+
+    removed = shop.json("capture", "remove")["datasets"][0]
+    assert (removed["state"], removed["changed"]) == ("missing", True)
+
+
+def test_before_anything_has_happened_every_verb_that_looks_answers(shop: Shop) -> None:
+    assert shop.json("releases") == {"releases": []}
+    assert shop.json("rollouts") == {"rollouts": []}
+    assert shop.json("audit") == {"audit": []}
+    assert shop.json("deadletter", "list") == {"dead_letters": []}
+    environment = shop.json("status")["environments"][0]
+    assert environment["state"] == "idle"
+    assert [(m["system"], m["requirement"], m["release"]) for m in environment["members"]] == [
+        ("pos", "required", 0),
+        ("till", "optional", 0),
+    ]
+    assert shop("deploy", "uat").code == 11
+    assert shop("deploy", "uat", "--dry-run").code == 11
+    assert shop("release-hold", "uat").code == 11
+    assert shop("abort", "uat", "--reason", "nothing").code == 11
+    assert shop("rollout", "abc").code == 2
+    assert shop("deadletter", "show", 1).code == 11
+
+
+def test_a_hold_is_seen_and_audited_and_ends(shop: Shop) -> None:
+    dry = shop.json("hold", "uat", "--reason", "price tests", "--owner", "anna", "--dry-run")
+    assert dry["environment"]["holds"] == []
+    held = shop.json("hold", "uat", "--reason", "price tests", "--owner", "anna", "--until", "2h")
+    [hold] = held["environment"]["holds"]
+    assert (hold["owner"], hold["reason"]) == ("anna", "price tests")
+    assert hold["until"] is not None
+    told = shop("status", "uat").out
+    assert "held by anna until" in told
+    assert "price tests" in told
+    released = shop.json("release-hold", "uat", "--by", "ben", "--reason", "tests are done")
+    assert released["environment"]["holds"] == []
+    acts = shop.json("audit", "--environment", "uat")["audit"]
+    assert [(act["who"], act["what"], act["why"]) for act in acts] == [
+        ("ben", "release-hold", "tests are done"),
+        ("anna", "hold", "price tests"),
+    ]
+
+
+def test_a_deploy_without_a_coordinator_says_so_and_can_be_waited_for_or_not(shop: Shop) -> None:
+    assert shop("publish").code == 0
+    planned = shop.json("deploy", "uat", "--dry-run")
+    assert (planned["release"], planned["rollout"]) == (1, None)
+    waited = shop("deploy", "uat", "--timeout", "300ms", "--by", "anna", "--reason", "spring prices")
+    assert waited.code in {12, 13}
+    assert "coordinator" in waited.err
+    asked = shop.json("deploy", "uat", "--no-wait", "--by", "ben")
+    assert asked["waited"] is False
+    lines = shop.json("rollouts", "uat")["rollouts"]
+    assert [line["by"] for line in lines] == ["ben", "anna"]
+    rollout = shop.json("rollout", lines[1]["id"][:12])
+    assert rollout["rollout"]["reason"] == "spring prices"
+    assert rollout["timeline"]
+    assert shop("rollout", lines[1]["id"]).out.startswith("rollout ")
+
+
+def test_a_role_that_fails_is_started_again_aloud_and_all_end_with_their_parent(shop: Shop) -> None:
+    """The broker does not exist: the roles wait for it. SIGTERM stops all; SIGKILL of the parent does too."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        log = shop.config.parent / f"{number}.log"
+        with log.open("w") as target:
+            parent = subprocess.Popen(
+                [sys.executable, "-m", "distributor", "serve", "all", "--config", str(shop.config)],
+                stderr=target,
+                stdout=subprocess.PIPE,
+                start_new_session=True,
+            )
+        wait_for(partial(_started, log), what="four roles")
+        pids = [int(line.rpartition(" ")[2]) for line in log.read_text().splitlines() if "started as process" in line]
+        parent.send_signal(number)
+        out, _ = parent.communicate(timeout=60)
+        assert out == b""
+        assert parent.returncode == (0 if number == signal.SIGTERM else -signal.SIGKILL), log.read_text()
+        for pid in pids:
+            wait_for(partial(_is_gone, pid), timeout=30, what=f"the end of process {pid}")
+
+
+def _started(log: Path) -> bool:
+    return log.read_text().count("started as process") >= 4
+
+
+def _is_gone(pid: int) -> bool:
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
