@@ -1,0 +1,1 @@
+"""Master to changed rows: triggers and their journal, and rows as canonical text."""

@@ -1,0 +1,69 @@
+"""A dataset's part of a changeset: blocks of changes as chunks, counts and the certificate's difference."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from distributor.capture.rows import Block
+from distributor.model.certificate import EMPTY_TABLE, TableCertificate
+from distributor.model.dataset import DatasetSchema
+from distributor.model.manifest import Chunk, Counts
+from distributor.store.base import Store
+from distributor.store.certifying import certify_columns
+from distributor.store.chunks import OP, Op, changeset_schema, write_chunk
+
+
+class ChangesetWriter:
+    """Writes changes as they stream by. Without a store (a dry run) they are only counted."""
+
+    def __init__(self, schema: DatasetSchema, store: Store | None, certificate: TableCertificate = EMPTY_TABLE) -> None:
+        self._schema = schema
+        self._store = store
+        self._certificate = certificate
+        self._counts: Counter[Op] = Counter()
+        self.chunks: list[Chunk] = []
+
+    @property
+    def counts(self) -> Counts:
+        """What was written so far."""
+        return Counts(inserts=self._counts[Op.INSERT], updates=self._counts[Op.UPDATE], deletes=self._counts[Op.DELETE])
+
+    @property
+    def certificate(self) -> TableCertificate:
+        """The parent's certificate, without the rows before, with the rows after."""
+        return self._certificate
+
+    def write(self, blocks: Iterable[Block]) -> None:
+        """Takes changes in the columns of a chunk."""
+        names = changeset_schema(self._schema).names
+        for block in blocks:
+            self._add(block.table(names))
+
+    def inserting(self, blocks: Iterable[Block]) -> Iterator[Block]:
+        """Hands rows through, each taken as an insert."""
+        schema = changeset_schema(self._schema)
+        width = len(self._schema.columns)
+        for block in blocks:
+            rows = block.table(self._schema.column_names)
+            ops = pa.repeat(pa.scalar(Op.INSERT.value), rows.num_rows)
+            before = [pa.nulls(rows.num_rows, pa.string())] * width
+            self._add(pa.table([ops, *before, *rows.columns], schema=schema))
+            yield block
+
+    def _add(self, table: pa.Table) -> None:
+        self._counts.update(Op(str(op)) for op in table[OP].to_pylist())
+        if self._store is None:
+            return
+        self.chunks.append(write_chunk(self._store, self._schema, table))
+        width = len(self._schema.columns)
+        before = table.filter(pc.not_equal(table[OP], pa.scalar(Op.INSERT.value))).columns[1 : width + 1]
+        after = table.filter(pc.not_equal(table[OP], pa.scalar(Op.DELETE.value))).columns[width + 1 :]
+        self._certificate = self._certificate.minus(self._certify(before)).plus(self._certify(after))
+
+    def _certify(self, columns: list[pa.ChunkedArray[Any]]) -> TableCertificate:
+        return certify_columns(self._schema.dataset, self._schema.key_positions, columns)
