@@ -65,7 +65,8 @@ def detach(engine: Engine, settings: Settings, environment: str, *, member: str,
         if member not in state.members:
             known = ", ".join(state.members) or "none"
             raise RefusedError(f"{member!r} is no member; known: {known}", where=environment)
-        return _do(conn, environment, Detached(now(), member, by, reason), by, "detach", reason, {"member": member})
+        event = Detached(now(), member, by, reason, new_id())
+        return _do(conn, environment, event, by, "detach", reason, {"member": member})
 
 
 def _do(
