@@ -61,12 +61,7 @@ class Line:
     def __init__(
         self, url: str, queue: topology.Queue, handle: Handler, connected: Callable[[], None], name: str
     ) -> None:
-        try:
-            self._parameters = pika.URLParameters(url)
-        except (ValueError, TypeError) as error:
-            raise ConfigError(
-                f"this is no AMQP URL: {error}", where="broker.url", mend="Like amqp://user:password@host:5672/vhost."
-            ) from error
+        self._parameters = _parameters(url)
         self._parameters.heartbeat = topology.HEARTBEAT_SECONDS
         self._parameters.blocked_connection_timeout = 60
         self._parameters.client_properties = {"connection_name": name}
@@ -135,6 +130,16 @@ class Line:
 
     def _open(self) -> None:
         connection = pika.BlockingConnection(self._parameters)
+        try:
+            channel = self._listening(connection)
+        except _LOST:
+            if connection.is_open:
+                connection.close()
+            raise
+        with self._lock:
+            self._connection, self._channel = connection, channel
+
+    def _listening(self, connection: pika.BlockingConnection) -> BlockingChannel:
         channel = connection.channel()
         channel.confirm_delivery()
         for exchange, kind in topology.EXCHANGES:
@@ -143,10 +148,11 @@ class Line:
             channel.queue_declare(queue.name, durable=True, arguments=queue.arguments)
             for exchange, key in queue.bindings:
                 channel.queue_bind(queue.name, exchange, key)
+        # A queue that is deleted, or loses its leader, ends the consumer but neither channel nor connection.
+        channel.add_on_cancel_callback(lambda _: connection.close())
         channel.basic_qos(prefetch_count=_PREFETCH)
         channel.basic_consume(self._queue.name, self._deliver)
-        with self._lock:
-            self._connection, self._channel = connection, channel
+        return channel
 
     def _serve(self) -> None:
         connection = self._connection
@@ -154,9 +160,10 @@ class Line:
         _log.info("listening", queue=self._queue.name)
         self._connected()
         self._flush()
-        while not self._stop.is_set():
+        while connection.is_open and not self._stop.is_set():
             connection.process_data_events(time_limit=60)
-        self._flush()
+        if connection.is_open:
+            self._flush()
 
     def _drop(self) -> None:
         with self._lock:
@@ -227,6 +234,16 @@ class Line:
             ),
             mandatory=True,
         )
+
+
+def _parameters(url: str) -> pika.URLParameters:
+    mend = "Write it like amqp://user:password@host:5672/vhost."
+    if not url.startswith(("amqp://", "amqps://")):
+        raise ConfigError("this is no AMQP URL", where="broker.url", mend=mend)
+    try:
+        return pika.URLParameters(url)
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"this is no AMQP URL: {error}", where="broker.url", mend=mend) from error
 
 
 def dead_headers(headers: Mapping[str, object], reason: str, origin: str) -> dict[str, object]:

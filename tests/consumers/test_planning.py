@@ -17,6 +17,7 @@ from distributor.model.dataset import Column
 from distributor.model.types import LogicalType
 from distributor.rollout.member_row import Slot
 from distributor.store.chain import Direction, walk
+from distributor.store.chunks import changeset_schema
 from tests.consumers.catalogue import PRICES, PRODUCTS, Catalogue, prices, products
 from tests.consumers.estate import MAPPING
 
@@ -138,8 +139,8 @@ def test_a_batch_is_rows_to_write_and_keys_to_remove() -> None:
             "after.currency": ["EUR", None, "EUR"],
             "after.amount": ["1", None, "3"],
         },
-        schema=pa.schema([("op", pa.string()), *((f"{s}.{c}", pa.string()) for s in ("before", "after") for c in schema.column_names)]),
-    )  # fmt: skip
+        schema=changeset_schema(schema),
+    )
     batch = batch_of(TableSpec(TableMapping(dataset="prices", into="prices"), schema), changes)
     assert batch.upserts.to_pylist() == [
         {"sku": "a", "currency": "EUR", "amount": "1"},
