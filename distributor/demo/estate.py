@@ -87,12 +87,14 @@ class Estate:
         self._exit.enter_context(owned(self.state))
         self._clear_leftovers()
         self._ours = True
-        self.postgresql.start()
-        self._exit.callback(self.postgresql.stop)
-        broker = choose_broker(self.state / "rabbitmq", given_url=self._broker_url, announce=self._announce)
+        broker = choose_broker(
+            self.state / "rabbitmq", given_url=self._broker_url, announce=self._announce, durable=False
+        )
         with ThreadPoolExecutor(1) as pool:
             starting = pool.submit(broker.start)
             self._exit.callback(broker.stop)
+            self.postgresql.start()
+            self._exit.callback(self.postgresql.stop)
             self._create_databases()
             self._write_config(_NO_BROKER_YET)
             meanwhile()

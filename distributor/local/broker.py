@@ -72,13 +72,14 @@ def choose_broker(
     *,
     given_url: str | None = None,
     announce: Callable[[str], None],
+    durable: bool = True,
     image: str = container.IMAGE,
 ) -> LocalBroker:
     """The broker for this machine, not started yet; its state lies in `directory`.
 
     `given_url` (DISTRIBUTOR_AMQP_URL) comes first; then the machine's `rabbitmq-server` as a private process; then the
     same, installed through apt, which `announce` hears of; then a container. Raises UnreachableError when there is no
-    way at all.
+    way at all. `durable=False`: nobody wants the broker's state again, so a private process may end without ceremony.
     """
     if given_url:
         return GivenBroker(given_url)
@@ -91,7 +92,7 @@ def choose_broker(
             failed_install = f" ({error.what}, see {directory / 'apt.log'})"
             announce(str(error))
     if find_rabbitmq_server() is not None:
-        return LocalRabbitMQ(directory)
+        return LocalRabbitMQ(directory, durable=durable)
     if container.engine_answers():
         announce(f"starting RabbitMQ in a container of {image}")
         return container.ContainerRabbitMQ(directory, image=image)
