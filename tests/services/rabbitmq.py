@@ -15,7 +15,7 @@ from distributor.local.management import Management
 from distributor.local.rabbitmq import LocalRabbitMQ, find_rabbitmq_server
 from tests.services.engine import RABBITMQ_IMAGE, chosen_image
 
-MANAGEMENT_PORT = 15672
+AMQP_PORT, MANAGEMENT_PORT = 5672, 15672
 
 
 @dataclass(frozen=True)
@@ -65,19 +65,19 @@ def _given(url: str) -> RabbitMQServer:
 
 
 def _contained(image: str) -> Iterator[RabbitMQServer]:
-    from testcontainers.community.rabbitmq import RabbitMqContainer
+    # The library's own RabbitMqContainer waits by a decorator that the library itself calls deprecated.
+    from testcontainers.core.container import DockerContainer
 
     from distributor.local.processes import wait_until
 
-    container = RabbitMqContainer(image, username="distributor", password="distributor")
-    container.with_exposed_ports(MANAGEMENT_PORT)
+    user = "distributor"
+    container = DockerContainer(image).with_exposed_ports(AMQP_PORT, MANAGEMENT_PORT)
+    container.with_env("RABBITMQ_DEFAULT_USER", user).with_env("RABBITMQ_DEFAULT_PASS", user)
     with container:
         host = container.get_container_host_ip()
-        port = container.get_exposed_port(container.port)
-        management = Management(
-            host, int(container.get_exposed_port(MANAGEMENT_PORT)), container.username, container.password
-        )
+        port = container.get_exposed_port(AMQP_PORT)
+        management = Management(host, int(container.get_exposed_port(MANAGEMENT_PORT)), user, user)
         container.exec(["rabbitmq-plugins", "enable", "rabbitmq_management"])
         wait_until(management.is_up, 60, "the start of the container's management API")
-        authority = f"{container.username}:{container.password}@{host}:{port}"
+        authority = f"{user}:{user}@{host}:{port}"
         yield RabbitMQServer(f"container {image}", authority, management)
