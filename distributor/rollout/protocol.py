@@ -59,7 +59,7 @@ class Happening(StrEnum):
     TICK = "time passes"
     DEADLINE = "deadline"
     STAGED = "staged as expected"
-    UNFIT = "staged otherwise, or refused for good"
+    UNFIT = "misfit or refused for good"
     NOT_STAGED = "flip refused: not staged"
     STUCK = "revert refused"
     RETRYABLE = "refused for now"

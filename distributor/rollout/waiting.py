@@ -1,0 +1,102 @@
+"""What an environment waits for, in one sentence, with names: for `status` and the live progress of a deploy."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from distributor.rollout.convergence import not_heard
+from distributor.rollout.settling import settles_at
+from distributor.rollout.state import Environment, Requirement, Rollout, RolloutState
+from distributor.rollout.step import answer_of
+
+_PRESENT = timedelta(seconds=5)
+"""A member that was heard of within this time is not called silent."""
+
+
+def waiting_for(state: Environment, now: datetime) -> str:
+    """The sentence, without a full stop; empty when nothing is waited for."""
+    found = _of_active(state, state.active, now) if state.active else _of_idle(state, now)
+    detached = [n for n, m in sorted(state.members.items()) if m.requirement is Requirement.DETACHED]
+    if detached:
+        given_up = f"{_list(detached)} {'is' if len(detached) == 1 else 'are'} detached, what it shows is unknown"
+        return f"{found}; {given_up}" if found else given_up
+    return found
+
+
+def _of_active(state: Environment, rollout: Rollout, now: datetime) -> str:
+    match rollout.state:
+        case RolloutState.STAGING:
+            missing = [m for m in sorted(rollout.required) if not answer_of(rollout, m).staged]
+            return f"{_each(state, rollout, missing, now)} to stage release {rollout.release}{_until(rollout)}"
+        case RolloutState.CONVERGED:
+            return _of_converged(state, rollout, now)
+        case RolloutState.FLIPPING:
+            missing = [m for m in sorted(rollout.required) if not answer_of(rollout, m).flipped_at]
+            return f"{_each(state, rollout, missing, now)} to flip to release {rollout.release}{_until(rollout)}"
+        case RolloutState.REVERTING:
+            missing = [m for m in sorted(rollout.required) if not answer_of(rollout, m).reverted]
+            late = rollout.deadline is not None and now >= rollout.deadline
+            advice = "; bring it back, or detach it if it is lost" if late else ""
+            return f"{_each(state, rollout, missing, now)} to go back to release {rollout.from_release}{advice}"
+        case _:
+            return ""
+
+
+def _of_converged(state: Environment, rollout: Rollout, now: datetime) -> str:
+    if state.holds:
+        holds = [
+            f"the hold of {hold.owner}{f' until {_clock(hold.until)}' if hold.until else ''} ({hold.reason})"
+            for hold in state.holds
+        ]
+        return f"{_list(holds)} to end; every required member has staged release {rollout.release}"
+    if quiet := not_heard(state, rollout, now):
+        return f"{_each(state, rollout, quiet, now)} to be heard of before the flip{_until(rollout)}"
+    return f"the decision to flip to release {rollout.release}"
+
+
+def _of_idle(state: Environment, now: datetime) -> str:
+    if state.mixed:
+        return f"an operator to pick a release: {state.blocked}"
+    if state.blocked:
+        silent = [
+            n for n, m in sorted(state.members.items()) if m.floor < state.epoch and m.requirement.value == "required"
+        ]
+        return f"{_list(silent) or 'members'} to say what it shows: {state.blocked}"
+    if state.queue:
+        return f"release {state.queue[0].release} to start"
+    joining = [n for n, m in sorted(state.members.items()) if m.requirement is Requirement.JOINING]
+    if joining:
+        return f"{_list(joining)} to join: fenced, and on release {state.shown}"
+    due = settles_at(state)
+    if due and due > now:
+        return f"{_clock(due)}: until then the previous release is one flip away"
+    return ""
+
+
+def _each(state: Environment, rollout: Rollout, names: list[str], now: datetime) -> str:
+    return _list([_named(state, rollout, name, now) for name in names]) or "nobody"
+
+
+def _named(state: Environment, rollout: Rollout, name: str, now: datetime) -> str:
+    """A member, with what is known of its silence or its trouble."""
+    refusal = answer_of(rollout, name).refusal
+    if refusal:
+        return f"{name} ({refusal})"
+    member = state.members.get(name)
+    if member is None or member.heard_at is None:
+        return f"{name} (never heard of)"
+    if now - member.heard_at > _PRESENT:
+        return f"{name} (not heard of since {_clock(member.heard_at)})"
+    return name
+
+
+def _until(rollout: Rollout) -> str:
+    return f", until {_clock(rollout.deadline)}" if rollout.deadline else ""
+
+
+def _clock(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _list(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
