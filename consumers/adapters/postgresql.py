@@ -1,0 +1,86 @@
+"""PostgreSQL as a member's store.
+
+Readers look at the views in the member's configured schema, one per table, and at `distributor_release`
+(environment, system, release, flipped_at) there. One statement always sees one release; several statements do in a
+REPEATABLE READ transaction. What lies behind the views: postgresql_layout.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+
+from consumers.adapters.base import TableSpec
+from consumers.adapters.postgresql_layout import Layout, slot_table
+from consumers.adapters.postgresql_line import Line, Transaction
+from consumers.adapters.postgresql_load import PostgreSQLLoading
+from consumers.adapters.postgresql_row import lock_row, save_row
+from consumers.adapters.postgresql_text import canonical_rows, certificate, sums
+from distributor.model.certificate import TableCertificate
+from distributor.rollout.member_row import MemberRow, SlotName
+from distributor.settings import MemberSettings
+
+
+class PostgreSQLAdapter:
+    """One member in a database of its own. Connects when it is first used; a lost connection is opened again."""
+
+    def __init__(self, settings: MemberSettings, directory: Path) -> None:
+        self._control = Line(settings.url)
+        # The member's row must be lockable while a load or an audit runs.
+        self._bulk = Line(settings.url)
+        self._layout = Layout(self._control.where, settings.schema_)
+
+    def prepare(self, environment: str, system: str, tables: Sequence[TableSpec]) -> None:
+        """Creates what is missing. Raises as `Layout.prepare` does, or UnreachableError."""
+        with self._control.transaction() as transaction:
+            self._layout.prepare(transaction, MemberRow(environment=environment, system=system), tables)
+            transaction.commit()
+
+    @contextmanager
+    def member(self) -> Iterator[PostgreSQLMember]:
+        """The member's row under its lock; commits on normal exit."""
+        with self._control.transaction() as transaction:
+            yield PostgreSQLMember(transaction)
+            transaction.commit()
+
+    @contextmanager
+    def loading(self, slot: SlotName) -> Iterator[PostgreSQLLoading]:
+        """Begins a load. Raises UnreachableError when another one holds the slot for ten seconds."""
+        with self._bulk.transaction() as transaction:
+            yield PostgreSQLLoading(transaction, slot, self._bulk, self._check)
+
+    def audit(self, slot: SlotName, table: TableSpec) -> TableCertificate:
+        """The certificate of everything in a slot, computed by the database."""
+        with self._bulk.transaction() as transaction:
+            return certificate(transaction.run(sums(table, f"{slot_table(slot, table)} AS t")))
+
+    def read(self, slot: SlotName, table: TableSpec) -> pa.Table:
+        """All rows of a slot as canonical texts; small tables only."""
+        with self._bulk.transaction() as transaction:
+            rows = transaction.run(canonical_rows(table, f"{slot_table(slot, table)} AS t"))
+        columns = [pa.array([row[i] for row in rows], pa.string()) for i in range(len(table.schema.columns))]
+        return pa.table(columns, schema=pa.schema([(name, pa.string()) for name in table.schema.column_names]))
+
+    def close(self) -> None:
+        """Gives both connections back."""
+        self._control.close()
+        self._bulk.close()
+
+    def _check(self, table: TableSpec) -> None:
+        with self._control.transaction() as transaction:
+            self._layout.check(transaction, (table,))
+
+
+class PostgreSQLMember:
+    """The row as read under the lock."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._transaction = transaction
+        self.row = lock_row(transaction)
+
+    def save(self, row: MemberRow) -> None:
+        """Writes the row; see `save_row`."""
+        save_row(self._transaction, self.row, row)

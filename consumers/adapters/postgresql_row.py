@@ -1,0 +1,28 @@
+"""The member's row in PostgreSQL, and the two rows that readers' views follow."""
+
+from __future__ import annotations
+
+from consumers.adapters.postgresql_line import Transaction
+from distributor.errors import SystemAlteredError
+from distributor.rollout.member_row import MemberRow
+
+
+def lock_row(transaction: Transaction) -> MemberRow:
+    """The row, locked until the transaction ends. Raises SystemAlteredError when it is not there."""
+    found = transaction.run("SELECT row::text FROM distributor.member WHERE id = 1 FOR UPDATE")
+    if not found:
+        raise SystemAlteredError("the member's row is not in distributor.member", mend="Was the adapter prepared?")
+    return MemberRow.model_validate_json(found[0][0])
+
+
+def save_row(transaction: Transaction, read: MemberRow, row: MemberRow) -> None:
+    """Writes the row; what readers see follows when it says so. This is the flip: DML on three one-row tables."""
+    transaction.run("UPDATE distributor.member SET row = %s::jsonb WHERE id = 1", (row.model_dump_json(),))
+    if row.active != read.active:
+        transaction.run("UPDATE distributor.active SET slot = %s WHERE id = 1", (row.active,))
+    if _shown(row) != _shown(read):
+        transaction.run("UPDATE distributor.release SET release = %s, flipped_at = %s WHERE id = 1", _shown(row)[1:])
+
+
+def _shown(row: MemberRow) -> tuple[object, ...]:
+    return row.active, row.online.identity.release if row.online.identity else 0, row.flipped_at

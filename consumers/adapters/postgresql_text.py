@@ -1,0 +1,97 @@
+"""PostgreSQL's side of docs/certificates.md: column types, canonical text and certificates, all as SQL.
+
+Shares no code with `distributor.model.certificate`: two computations that meet in one number prove something.
+The expressions count on the session settings of `postgresql_line`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from consumers.adapters.base import TableSpec
+from distributor.model.certificate import TableCertificate, from_sums
+from distributor.model.types import Kind, LogicalType
+
+# Spelled as format_type() spells them, so that a catalogue's answer can be compared with what was asked for.
+_TYPES = {
+    Kind.TEXT: "text",
+    Kind.BOOLEAN: "boolean",
+    Kind.INTEGER: "bigint",
+    Kind.DECIMAL: "numeric",
+    Kind.DOUBLE: "double precision",
+    Kind.DATE: "date",
+    Kind.TIME: "time without time zone",
+    Kind.TIMESTAMP: "timestamp without time zone",
+    Kind.TIMESTAMPTZ: "timestamp with time zone",
+    Kind.UUID: "uuid",
+    Kind.BYTES: "bytea",
+    Kind.JSON: "jsonb",
+}
+
+
+def quoted(*names: str) -> str:
+    """An identifier, qualified when several names are given."""
+    return ".".join('"' + name.replace('"', '""') + '"' for name in names)
+
+
+def listed(names: Iterable[str]) -> str:
+    """Identifiers with commas between them."""
+    return ", ".join(quoted(name) for name in names)
+
+
+def literal(text: str) -> str:
+    """A text literal, whatever standard_conforming_strings says."""
+    return "E'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def column_type(type_: LogicalType) -> str:
+    """The type in which a slot stores it."""
+    name = _TYPES[type_.kind]
+    return name if type_.precision is None else f"{name}({type_.precision},{type_.scale})"
+
+
+def canonical(expression: str, type_: LogicalType) -> str:
+    """The canonical text of a stored value."""
+    match type_.kind:
+        case Kind.TEXT:
+            return expression
+        case Kind.DECIMAL:
+            return f"trim_scale({expression})::text"
+        case _:
+            return f"{expression}::text"
+
+
+def canonical_rows(table: TableSpec, source: str) -> str:
+    """A query for the canonical texts of all columns, in their order. `source` gives the rows under the alias `t`."""
+    texts = (
+        f"{canonical('t.' + quoted(column.name), column.type)} AS c{i}" for i, column in enumerate(table.schema.columns)
+    )
+    return f"SELECT {', '.join(texts)} FROM {source}"
+
+
+def sums(table: TableSpec, source: str) -> str:
+    """A query for (bucket, rows, sum of first lanes, sum of second lanes) of rows; `source` as in `canonical_rows`."""
+    row = " || ".join(
+        (_field(literal(table.schema.dataset)), *(_field(f"c{i}") for i in range(len(table.schema.columns))))
+    )
+    key = " || ".join(_field(f"c{i}") for i in table.schema.key_positions)
+    # OFFSET 0 keeps the planner from writing each text's expression out twice, once for its length.
+    return (
+        f"SELECT {_integer('key', 1, 8)}::int & 63, count(*), sum({_integer('row', 1, 64)}::bigint),"
+        f" sum({_integer('row', 17, 64)}::bigint)"
+        f" FROM (SELECT md5({row}) AS row, md5({key}) AS key"
+        f" FROM ({canonical_rows(table, source)} OFFSET 0) AS texts OFFSET 0) AS hashes GROUP BY 1"
+    )
+
+
+def certificate(rows: Iterable[tuple[int, int, int, int]]) -> TableCertificate:
+    """The answer to `sums` as a certificate."""
+    return from_sums({bucket: (count, int(first), int(second)) for bucket, count, first, second in rows})
+
+
+def _field(text: str) -> str:
+    return f"coalesce(octet_length({text}) || ':' || {text}, '-')"
+
+
+def _integer(digest: str, start: int, bits: int) -> str:
+    return f"('x' || substr({digest}, {start}, {bits // 4}))::bit({bits})"
