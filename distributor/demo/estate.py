@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
+from distributor.cli.desk import Desk
 from distributor.demo.readers import Place
 from distributor.errors import DistributorError, UsageError
 from distributor.local.broker import choose_broker
@@ -21,7 +23,6 @@ from distributor.local.postgresql import LocalPostgreSQL
 from distributor.local.processes import machine_environment, owned
 from distributor.local.supervised import Supervised
 
-_VERB_SECONDS = 900
 _NO_BROKER_YET = "amqp://127.0.0.1:1/"
 
 
@@ -128,23 +129,17 @@ class Estate:
         """Roles and members that ended by themselves, with the end of their logs."""
         return [str(process.failure("it ended")) for process in self._processes.values() if not process.running]
 
-    def verb(self, *words: str) -> dict[str, Any]:
-        """Runs `distributor VERB … --json` and gives its object. Raises DistributorError when it fails."""
-        done = subprocess.run(
-            [sys.executable, "-m", "distributor", *words, "--json", "--config", str(self.config)],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=_VERB_SECONDS,
-            start_new_session=True,
-        )
-        if done.returncode != 0:
-            raise DistributorError(
-                f"`distributor {' '.join(words)}` ended with {done.returncode}",
-                where="demo",
-                mend=(done.stderr.strip() or done.stdout.strip())[-800:],
-            )
-        found: dict[str, Any] = json.loads(done.stdout)
+    def verb(self, name: str, **options: Any) -> dict[str, Any]:
+        """Runs a verb in this process, as `distributor NAME … --json` would, and gives its object.
+
+        Raises DistributorError, also when the verb ends with anything but 0.
+        """
+        from distributor.cli.main import VERBS
+
+        outcome = VERBS[name][1](Desk(self.config, as_json=True, notes=Console(quiet=True)), **options)
+        found: dict[str, Any] = outcome.model_dump(mode="json")
+        if outcome.exit_code:
+            raise DistributorError(f"`{name}` ended with {outcome.exit_code}", where="this estate", mend=str(found))
         return found
 
     def places(self, environment: str | None = None) -> list[Place]:

@@ -27,6 +27,7 @@ CHANGED, CHANGED_WITHOUT_ONE = 1000, 500
 FIRST_LOAD_SECONDS, DELTA_SECONDS = 600.0, 120.0
 QUIET_PAUSE, BUSY_PAUSE = 0.02, 0.25
 """Seconds between two reads of one reader: while flips are timed, and while the first load needs the machine."""
+WHY_HELD = "regression tests of the spring catalogue"
 NOBODY_FLIPS_SECONDS = 1.5
 
 
@@ -99,9 +100,9 @@ class Story:
         with self._master() as master:
             catalogue.create(master, self.wishes.products, self.wishes.seed)
         self.screen.say(f"a catalogue of {self.wishes.products:,} products, their prices and categories")
-        for words in (("init",), ("capture", "install"), ("publish",)):
-            self.screen.command(*words)
-            self.estate.verb(*words)
+        for verb in ("init", "capture install", "publish"):
+            self.screen.command(verb)
+            self.estate.verb(verb)
 
     def _begin_reading(self) -> None:
         self.readers = [Reader(place, pause=BUSY_PAUSE) for place in self.estate.places()]
@@ -118,18 +119,18 @@ class Story:
 
     def _first_release(self) -> None:
         self.screen.act("Release 1: the first load of every system, in two environments at once")
-        self.screen.command("deploy", UAT, "--release", "1")
+        self.screen.command("deploy", UAT)
         begun = time.monotonic()
         with ThreadPoolExecutor(1) as pool:
-            test_team = pool.submit(self.estate.verb, "deploy", UAT, "--release", "1")
+            test_team = pool.submit(self.estate.verb, "deploy", environment=UAT)
             self._wait(FIRST_LOAD_SECONDS, f"{PROD} to show release 1", lambda: self._all_see(PROD, 1))
             self.screen.say(f"{PROD} shows release 1, {time.monotonic() - begun:.1f} s after the consumers started")
             test_team.result()
         self._wait(FIRST_LOAD_SECONDS, "both slots of every system", lambda: self._settled(PROD) and self._settled(UAT))
         self.screen.say(f"and both slots of every system hold it, after {time.monotonic() - begun:.1f} s")
         self._claim("release 1 is online in both environments", self._all_see(UAT, 1), self._seen())
-        self.screen.command("hold", UAT, "--reason", "regression tests of the spring catalogue")
-        self.estate.verb("hold", UAT, "--reason", "regression tests of the spring catalogue")
+        self.screen.command("hold", UAT, "--reason", WHY_HELD)
+        self.estate.verb("hold", environment=UAT, reason=WHY_HELD)
         for reader in self.readers:
             reader.pause = QUIET_PAUSE
 
@@ -174,9 +175,9 @@ class Story:
     def _test_team(self, first: Carried, second: Carried) -> None:
         self.screen.act(f"The test team has finished with {UAT} and asks for the newest release")
         stayed = self._all_see(UAT, 1) and all(len(reader.sightings) <= 2 for reader in self._of(UAT))
-        for words in (("release-hold", UAT), ("refresh", UAT)):
-            self.screen.command(*words)
-            self.estate.verb(*words)
+        for verb in ("release-hold", "refresh"):
+            self.screen.command(verb, UAT)
+            self.estate.verb(verb, environment=UAT)
         self._wait(DELTA_SECONDS, f"{UAT} to show release 3", lambda: self._all_see(UAT, second.release))
         self._claim(
             f"{UAT} stays at its release while held, and follows its team's refresh",

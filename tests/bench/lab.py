@@ -119,8 +119,8 @@ class Lab:
 
     def _phases(self, rollout: Rollout, committed: datetime) -> dict[str, float]:
         """Where the time went, in milliseconds: the release's way, then the slowest member's load, phase by phase."""
-        releases = self.estate.verb("releases", "--limit", "1")["releases"]
-        told = self.estate.verb("rollout", rollout.id)
+        releases = self.estate.verb("releases", limit=1)["releases"]
+        told = self.estate.verb("rollout", rollout_id=rollout.id)
         flips = [answer.flipped_at for answer in rollout.answers.values() if answer.flipped_at]
         marks = [
             ("publish", committed),
@@ -152,8 +152,8 @@ def running_lab(state: Path, products: int, seed: int, *, say: Callable[[str], N
         with psycopg.connect(estate.master_url, autocommit=True) as master:
             catalogue.create(master, products, seed)
             master.execute("VACUUM ANALYZE")
-        for words in (("init",), ("capture", "install")):
-            estate.verb(*words)
+        for verb in ("init", "capture install"):
+            estate.verb(verb)
         estate.start_roles()
         begun = time.perf_counter()
         lab = Lab(estate, seed)

@@ -44,7 +44,7 @@ def estate(services_directory: Path, amqp_url: str) -> Iterator[Estate]:
         with psycopg.connect(estate.master_url, autocommit=True) as master:
             master.execute(history.TABLE.encode())
         estate.verb("init")
-        estate.verb("capture", "install")
+        estate.verb("capture install")
         yield estate
     finally:
         estate.remove()
@@ -54,7 +54,7 @@ def estate(services_directory: Path, amqp_url: str) -> Iterator[Estate]:
 def test_every_monthly_release_has_the_counts_of_the_history_and_the_end_is_the_last_snapshot(estate: Estate) -> None:
     assert DATA is not None
     file = DATA / "history" / f"full-{history.BASE}.parquet"
-    estate.verb("import", "part", str(file))
+    estate.verb("import", dataset="part", file=file)
     base = history.snapshot(DATA, history.BASE)
     replay(estate, history.steps(DATA), first_rows=len(base))
     expected = history.snapshot(DATA, history.LAST)
@@ -80,7 +80,7 @@ def test_every_daily_release_has_the_counts_of_the_history(estate: Estate, tmp_p
             for (category, key), record in rows.items()
         )
     )
-    estate.verb("import", "part", str(file))
+    estate.verb("import", dataset="part", file=file)
     replay(estate, daily, first_rows=len(rows))
     for step in daily:
         history.apply_to_values(rows, step)
@@ -98,7 +98,7 @@ def replay(estate: Estate, steps: list[Step], *, first_rows: int) -> None:
             history.apply(master, step)
             wait_for_release(estate, number)
             assert [rows_in(place) for place in estate.places()] == [step.rows_after] * len(SYSTEMS), step.date
-    listed = estate.verb("releases", "--limit", "100")["releases"]
+    listed = estate.verb("releases", limit=100)["releases"]
     counts = {line["number"]: line["counts"]["part"] for line in listed}
     assert counts.pop(1) == {"inserts": first_rows, "updates": 0, "deletes": 0}
     assert counts == {
