@@ -74,7 +74,7 @@ class Loading(Protocol):
     stores without large transactions) a slot that was marked torn before the first write."""
 
     def clear(self, table: TableSpec) -> None:
-        """Makes the table's slot empty and of this shape: the first step of a rebuild."""
+        """Empties the table's slot: the first step of a rebuild."""
 
     def apply(self, batch: Batch) -> Touched:
         """Writes one batch and reads the touched rows back. Raises SystemAlteredError when the table no longer fits."""
@@ -96,8 +96,8 @@ class Adapter(Protocol):
 
         Called first without tables, before any release is known: then only the row and `distributor_release` come to
         be, so that the member can be answered for. Called again with the tables of a release before each load whose
-        tables are not those of the call before. Never touches what the online slot holds; what a changed shape needs
-        is done by `Loading.clear`. Raises SystemAlteredError when something of the user's stands in the way,
+        tables are not those of the call before. After a restart a flip may come before that second call. Raises
+        SystemAlteredError when something of the user's stands in the way or a slot has another shape,
         UnreachableError.
         """
 

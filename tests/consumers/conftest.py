@@ -37,6 +37,16 @@ def sqlite_member(tmp_path: Path, amqp_url: str, catalogue: Catalogue) -> Iterat
 
 
 @pytest.fixture
+def postgresql_member(
+    tmp_path: Path, amqp_url: str, catalogue: Catalogue, database: Callable[[], str]
+) -> Iterator[Member]:
+    """A member in a database server."""
+    made = Member(tmp_path, "postgresql", database(), amqp_url, catalogue)
+    yield made
+    made.close()
+
+
+@pytest.fixture
 def coordinator(amqp_url: str, catalogue: Catalogue) -> Iterator[Coordinator]:
     """The test's own coordinator."""
     made = Coordinator(amqp_url, catalogue)

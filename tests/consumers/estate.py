@@ -90,17 +90,20 @@ class Coordinator:
         self, kind: type[Report], matches: Callable[[Report], bool] = lambda _: True, timeout: float = 20
     ) -> Report:
         """The next report of this kind that matches; everything before it (progress, hello, …) is passed over."""
+        try:
+            return wait_for(lambda: self.seen(kind, matches), timeout, kind.TYPE)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; instead: {self.reports}") from None
 
-        def arrived() -> Report | None:
-            self._collect()
-            while self._passed < len(self.reports):
-                report = self.reports[self._passed]
-                self._passed += 1
-                if isinstance(report, kind) and matches(report):
-                    return report
-            return None
-
-        return wait_for(arrived, timeout, f"{kind.TYPE} after {[type(r).__name__ for r in self.reports]}")
+    def seen(self, kind: type[Report], matches: Callable[[Report], bool] = lambda _: True) -> Report | None:
+        """Like `expect`, without waiting."""
+        self._collect()
+        while self._passed < len(self.reports):
+            report = self.reports[self._passed]
+            self._passed += 1
+            if isinstance(report, kind) and matches(report):
+                return report
+        return None
 
     def dead_letter(self) -> tuple[dict[str, object], bytes]:
         """Waits for a dead letter: headers and body."""
