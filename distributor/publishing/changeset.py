@@ -14,7 +14,7 @@ from distributor.model.certificate import EMPTY_TABLE, TableCertificate
 from distributor.model.dataset import DatasetSchema
 from distributor.model.manifest import Chunk, Counts
 from distributor.store.base import Store
-from distributor.store.certifying import certify_columns
+from distributor.store.certifying import Sums
 from distributor.store.chunks import OP, Op, changeset_schema, write_chunk
 
 
@@ -24,7 +24,8 @@ class ChangesetWriter:
     def __init__(self, schema: DatasetSchema, store: Store | None, certificate: TableCertificate = EMPTY_TABLE) -> None:
         self._schema = schema
         self._store = store
-        self._certificate = certificate
+        self._before = certificate
+        self._sums = Sums()
         self._counts: Counter[Op] = Counter()
         self.chunks: list[Chunk] = []
 
@@ -36,7 +37,7 @@ class ChangesetWriter:
     @property
     def certificate(self) -> TableCertificate:
         """The parent's certificate, without the rows before, with the rows after."""
-        return self._certificate
+        return self._before.plus(self._sums.certificate)
 
     def write(self, blocks: Iterable[Block]) -> None:
         """Takes changes in the columns of a chunk."""
@@ -63,7 +64,5 @@ class ChangesetWriter:
         width = len(self._schema.columns)
         before = table.filter(pc.not_equal(table[OP], pa.scalar(Op.INSERT.value))).columns[1 : width + 1]
         after = table.filter(pc.not_equal(table[OP], pa.scalar(Op.DELETE.value))).columns[width + 1 :]
-        self._certificate = self._certificate.minus(self._certify(before)).plus(self._certify(after))
-
-    def _certify(self, columns: list[pa.ChunkedArray[Any]]) -> TableCertificate:
-        return certify_columns(self._schema.dataset, self._schema.key_positions, columns)
+        for columns, sign in ((before, -1), (after, 1)):
+            self._sums.add(self._schema.dataset, self._schema.key_positions, columns, sign)

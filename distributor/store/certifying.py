@@ -15,22 +15,29 @@ from distributor.model.certificate import BUCKETS, TableCertificate, field_text,
 _LANES = struct.Struct(">QQ")
 
 
-def certify_columns(
-    name: str, key_positions: Sequence[int], columns: Sequence[pa.ChunkedArray[Any]]
-) -> TableCertificate:
-    """The certificate of a table's rows; `columns` are strings of canonical text in column order."""
-    fields = [_fields(column) for column in columns]
-    rows = _joined([pa.scalar(field_text(name)), *fields])
-    keys = _joined([fields[at] for at in key_positions])
-    counts, first, second = [0] * BUCKETS, [0] * BUCKETS, [0] * BUCKETS
-    unpack = _LANES.unpack
-    for row, key in zip(rows, keys, strict=True):
-        bucket = md5(key, usedforsecurity=False).digest()[0] % BUCKETS
-        one, two = unpack(md5(row, usedforsecurity=False).digest())
-        counts[bucket] += 1
-        first[bucket] += one
-        second[bucket] += two
-    return from_sums(dict(enumerate(zip(counts, first, second, strict=True))))
+class Sums:
+    """Per-bucket sums of rows as they stream by; with `sign` -1 rows are taken away."""
+
+    def __init__(self) -> None:
+        self._counts, self._first, self._second = [0] * BUCKETS, [0] * BUCKETS, [0] * BUCKETS
+
+    def add(self, name: str, key_positions: Sequence[int], columns: Sequence[pa.ChunkedArray[Any]], sign: int) -> None:
+        """Folds a table's rows in; `columns` are strings of canonical text in column order."""
+        fields = [_fields(column) for column in columns]
+        rows = _joined([pa.scalar(field_text(name)), *fields])
+        keys = _joined([fields[at] for at in key_positions])
+        counts, first, second, unpack = self._counts, self._first, self._second, _LANES.unpack
+        for row, key in zip(rows, keys, strict=True):
+            bucket = md5(key, usedforsecurity=False).digest()[0] % BUCKETS
+            one, two = unpack(md5(row, usedforsecurity=False).digest())
+            counts[bucket] += sign
+            first[bucket] += sign * one
+            second[bucket] += sign * two
+
+    @property
+    def certificate(self) -> TableCertificate:
+        """What the sums come to: a certificate, or the difference of two."""
+        return from_sums(dict(enumerate(zip(self._counts, self._first, self._second, strict=True))))
 
 
 def _fields(column: pa.ChunkedArray[Any]) -> Any:

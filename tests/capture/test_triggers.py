@@ -205,7 +205,8 @@ def test_very_many_keys_are_the_whole_dataset(master: str) -> None:
     run(master, "UPDATE products SET name = 'x'")
     with connect(master) as connection:
         taken = take(connection, ["products"], most_keys=19)
-    assert (taken.keys, taken.whole) == ({}, {"products"})
+    assert not taken.keys
+    assert taken.whole == {"products"}
 
 
 @pytest.mark.parametrize(
