@@ -87,7 +87,7 @@ class Coordinator:
                 tasks.create_task(self._ticks(environment))
             tasks.create_task(keep_present(self._engine, "coordinator", {"environments": list(self._nudges)}))
             tasks.create_task(self._purges())
-            tasks.create_task(_for_ever(lambda: listen(self._engine, self._outgoing)))
+            tasks.create_task(_for_ever(listen, self._engine, self._outgoing))
             tasks.create_task(self._sessions(ready))
 
     async def _sessions(self, ready: Callable[[], None] | None) -> None:
@@ -190,6 +190,6 @@ class Arrivals:
             await work(*await self._queue.get())
 
 
-async def _for_ever(work: Callable[[], Awaitable[None]]) -> None:
+async def _for_ever(work: Callable[..., Awaitable[None]], *arguments: object) -> None:
     while True:
-        await patient(waiting)(work)
+        await patient(waiting)(work, *arguments)

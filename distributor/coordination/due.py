@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from distributor.rollout.state import Environment, Rollout, RolloutState
+from distributor.rollout.state import Environment, Rollout
 
 BUSY = timedelta(milliseconds=250)
 IDLE = timedelta(seconds=1)
@@ -25,11 +25,8 @@ def pause(environment: Environment, now: datetime) -> timedelta:
 
 
 def _times(rollout: Rollout) -> Iterator[datetime]:
-    timing = rollout.timing
-    if rollout.started_at and rollout.state in {RolloutState.STAGING, RolloutState.CONVERGED}:
-        yield rollout.started_at + timing.stage_deadline
-    if rollout.decided_at and rollout.state is RolloutState.FLIPPING:
-        yield rollout.decided_at + timing.flip_deadline
+    if rollout.deadline:
+        yield rollout.deadline
     for answer in rollout.answers.values():
         if answer.sent_at:
-            yield answer.sent_at + timing.resend_after
+            yield answer.sent_at + rollout.timing.resend_after

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection, Engine
 
@@ -11,11 +11,12 @@ from distributor.coordination.outgoing import messages
 from distributor.ledger import audit, environments, outbox, timeline
 from distributor.ledger.engine import transaction
 from distributor.ledger.timeline import Entry, MemberNote
-from distributor.rollout.commands import Alarm
-from distributor.rollout.events import Event
+from distributor.rollout.commands import Alarm, Output
+from distributor.rollout.events import Event, Tick
 from distributor.rollout.protocol import decide
 from distributor.rollout.state import Environment
 from distributor.telemetry import attributes as name
+from distributor.telemetry.clock import new_id
 from distributor.telemetry.logs import logger
 from distributor.telemetry.tracing import current_traceparent, span
 
@@ -71,19 +72,44 @@ def step(
     found = event(before) if callable(event) else event
     if found is None:
         return Step(before, before)
-    after, outputs = decide(before, found)
+    passed, outputs = _decide(before, found)
+    after = passed[-1]
     if after == before and not outputs:
         return Step(before, after)
     kind = type(found).__name__
     with span("step", {name.ENVIRONMENT: environment, name.EVENT: kind}, traceparent=traceparent) as current:
         trace = current_traceparent() or traceparent
-        environments.save(conn, before, after, at=found.at, traceparent=trace, note=note)
+        environments.save(conn, before, after, at=found.at, between=passed[:-1], traceparent=trace, note=note)
         commands = [output for output in outputs if not isinstance(output, Alarm)]
         outbox.enqueue(conn, messages(conn, after, commands, found.at, trace))
         current.set_attribute(name.COMMANDS, len(commands))
         alarms = tuple(output.text for output in outputs if isinstance(output, Alarm))
         _raise_alarms(conn, after, found, alarms, trace)
     return Step(before, after, len(commands), alarms)
+
+
+def _decide(before: Environment, event: Event) -> tuple[list[Environment], list[Output]]:
+    """Decides, and goes on with time alone for as long as that ends a phase: one commit instead of a tick's wait."""
+    state, found = decide(before, event)
+    passed, outputs = [state], [*found]
+    known = before
+    while _phase(state) != _phase(known):
+        known = state
+        state, found = decide(known, Tick(event.at, new_id()))
+        if state != replace(known, ended=()) or found:
+            # Each decision reports only what it ended itself; the step ended all of them.
+            state = replace(state, ended=(*known.ended, *state.ended))
+            passed.append(state)
+            outputs.extend(found)
+    return passed, outputs
+
+
+def _phase(state: Environment) -> tuple[object, ...]:
+    """What a tick right now could act upon: the active rollout's state, what keeps it, what waits to start."""
+    active = state.active
+    if active:
+        return active.id, active.state, state.holds
+    return tuple(waiting.id for waiting in state.queue)
 
 
 def _raise_alarms(

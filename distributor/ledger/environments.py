@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from itertools import pairwise
 
 from pydantic import ConfigDict, TypeAdapter
-from sqlalchemy import Connection, Text, bindparam, cast, select, update
+from sqlalchemy import Connection, Text, bindparam, cast, literal, select, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from distributor.ledger import rollouts, timeline
@@ -46,7 +48,7 @@ def lock(conn: Connection, name: str) -> Environment:
         fresh = dump(Environment(name))
         conn.execute(
             insert(table)
-            .values(name=name, state=cast(fresh, JSONB), version=0)
+            .values(name=name, state=cast(literal(fresh, Text), JSONB), version=0)
             .on_conflict_do_nothing(index_elements=[table.c.name])
         )
         state = conn.execute(_LOCK, {"wanted": name}).scalar_one()
@@ -70,13 +72,19 @@ def save(
     after: Environment,
     *,
     at: datetime,
+    between: Sequence[Environment] = (),
     traceparent: str | None = None,
     note: timeline.MemberNote | None = None,
 ) -> None:
-    """Writes what a step changed: the row, the rollouts it touched, and one timeline entry per transition."""
+    """Writes what a step changed: the row, the rollouts it touched, and one timeline entry per transition.
+
+    `between` are the states that it passed through, when it was several decisions in one.
+    """
     if after == before and not after.ended:
         return
     kept = replace(after, ended=())
     conn.execute(_SAVE, {"wanted": after.name, "new_state": dump(kept), "at": at})
     rollouts.project(conn, before, after)
-    timeline.write(conn, after.name, at, timeline.transitions(before, after), traceparent, note)
+    passed = [before, *between, after]
+    entries = [entry for old, new in pairwise(passed) for entry in timeline.transitions(old, new)]
+    timeline.write(conn, after.name, at, entries, traceparent, note)

@@ -108,12 +108,15 @@ def ask(
     reason: str,
     systems: Collection[str] = (),
 ) -> str:
-    """`request_rollout` inside the caller's transaction. `systems` narrows down the optional members that take part."""
+    """`request_rollout` inside the caller's transaction. `systems` narrows down who takes part."""
     state = _configured(conn, settings, environment)
     number = release if release is not None else _newest(conn)
     manifest = _manifest(conn, store, number)
-    required = frozenset(n for n, m in state.members.items() if m.requirement is Requirement.REQUIRED)
-    optional = frozenset(n for n in state.members if n not in required and (not systems or n in systems))
+    every = frozenset(n for n, m in state.members.items() if m.requirement is Requirement.REQUIRED)
+    chosen = frozenset(systems) or frozenset(state.members)
+    # Optional systems alone cannot carry a rollout: the required ones, which show the release already, do.
+    required = every & chosen or every
+    optional = chosen - every
     rollout = Rollout(
         id=new_id(),
         release=number,
