@@ -82,11 +82,12 @@ def test_a_delta_of_one_row_touches_one_row(member: Member, coordinator: Coordin
     catalogue.publish(products=catalogue.contents[3]["products"] | products(1, start=900))
     member.start()
     online(coordinator, 1, 3)
-    online(coordinator, 2, 3, from_release=3)
-    report = staged(coordinator, 3, 4, from_release=3)
-    assert report.rows_applied == 1 or report.rows_applied == len(catalogue.contents[4]["products"]) + 40
-    online(coordinator, 4, 4, from_release=3)
-    assert member.content() == catalogue.contents[4]
+    coordinator.send(coordinator.settle(2, 3))
+    coordinator.expect(SettledReport)
+    assert staged(coordinator, 3, 4, from_release=3).rows_applied == 1
+    coordinator.send(coordinator.flip(3, 4))
+    coordinator.expect(FlippedReport)
+    assert (member.shows(), member.content()) == (4, catalogue.contents[4])
 
 
 def test_settling_brings_the_old_slot_up_so_that_the_next_stage_is_one_delta(
