@@ -156,5 +156,9 @@ class Transaction:
         """Makes everything so far durable."""
         self._connection.commit()
 
+    def rollback(self) -> None:
+        """Undoes everything so far."""
+        self._connection.rollback()
+
 
 _EXAMPLE = "It looks like postgresql://user:password@host:5432/database."

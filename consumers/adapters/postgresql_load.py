@@ -60,7 +60,9 @@ class PostgreSQLLoading:
             self._transaction.run(f"ANALYZE {quoted(f'{HOME}_{self._slot}', name)}")
         read = lock_row(self._transaction)
         row = guard(read)
-        if row is not None:
+        if row is None:
+            self._transaction.rollback()
+        else:
             save_row(self._transaction, read, row)
             self._transaction.commit()
         return row

@@ -1,0 +1,173 @@
+"""What the adapter keeps in a system's SQLite file, and what readers see of it.
+
+    _distributor_member    one row: the member's row as a document
+    _distributor_table     the tables that were made, with their shape
+    _a_NAME, _b_NAME       the two slots of the table NAME
+    NAME                   a plain view of the slot that is online
+    distributor_release    one row
+
+A flip replaces all views and the row of `distributor_release` in one transaction. In WAL mode a statement, or all
+statements of a read transaction, works on the file as it was at its first page: with the old views over the old slot
+or with the new ones over the new slot, never with a mix, and it neither waits nor is waited for. (A view that asks a
+pointer row would flip by one UPDATE, but SQLite plans it as a scan of both slots.)
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from consumers.adapters.base import TableSpec
+from consumers.adapters.sqlite_text import column_type, quoted
+from distributor.errors import ConfigError, SystemAlteredError
+from distributor.model.dataset import DatasetSchema
+from distributor.rollout.member_row import MemberRow, SlotName
+
+SLOTS: tuple[SlotName, ...] = ("a", "b")
+RELEASE = "distributor_release"
+_HOME_TABLES = (
+    "CREATE TABLE _distributor_member (id INTEGER PRIMARY KEY CHECK (id = 1), row TEXT NOT NULL)",
+    "CREATE TABLE _distributor_table (name TEXT PRIMARY KEY NOT NULL, shape TEXT NOT NULL)",
+    "CREATE TABLE distributor_release"
+    " (environment TEXT NOT NULL, system TEXT NOT NULL, release INTEGER NOT NULL, flipped_at TEXT)",
+)
+
+
+def slot_table(slot: SlotName, name: str) -> str:
+    """A table's place in a slot, quoted."""
+    return quoted(f"_{slot}_{name}")
+
+
+def prepare(connection: sqlite3.Connection, where: str, row: MemberRow, tables: Sequence[TableSpec]) -> None:
+    """Creates what is missing; `row` is the member's first one. All in the caller's transaction.
+
+    Raises ConfigError when the file is another member's or names collide, SystemAlteredError when something of
+    somebody else's has the name of a view or a table of ours is not as it was made.
+    """
+    _check_names(where, tables)
+    if not _made(connection, "_distributor_member"):
+        if _made(connection, RELEASE):
+            raise _in_the_way(where, RELEASE)
+        for statement in _HOME_TABLES:
+            connection.execute(statement)
+        connection.execute("INSERT INTO _distributor_member VALUES (1, ?)", (row.model_dump_json(),))
+        connection.execute("INSERT INTO distributor_release VALUES (?, ?, 0, NULL)", (row.environment, row.system))
+    owner = read_row(connection, where)
+    if (owner.environment, owner.system) != (row.environment, row.system):
+        raise ConfigError(
+            f"this file is the store of {owner.system} in {owner.environment},"
+            f" not of {row.system} in {row.environment}",
+            where=where,
+            mend="Every member needs a file of its own.",
+        )
+    for table in tables:
+        views = {_view(slot, table.name, table.schema) for slot in SLOTS}
+        if (there := _made(connection, table.name)) and there not in views:
+            raise _in_the_way(where, table.name)
+        check(connection, where, table)
+        if table.name not in _shapes(connection):
+            _create_slots(connection, table)
+        if not there:
+            connection.execute(_view(owner.active, table.name, table.schema))
+
+
+def check(connection: sqlite3.Connection, where: str, table: TableSpec) -> None:
+    """Compares a table's slots with its shape, if they were made. Raises SystemAlteredError."""
+    known = table.name in _shapes(connection)
+    for slot in SLOTS:
+        place = f"_{slot}_{table.name}"
+        found = dict(connection.execute("SELECT name, type FROM pragma_table_info(?)", (place,)).fetchall())
+        if not known and found:
+            raise _altered(where, f"{place} is there, but was not made here")
+        if known and not found:
+            raise _altered(where, f"the table {place} is missing")
+        for column in table.schema.columns if known else ():
+            wanted = column_type(column.type)
+            if column.name not in found:
+                raise _altered(where, f"{place} has no column {column.name}, of type {wanted}")
+            if found[column.name] != wanted:
+                raise _altered(where, f"the column {column.name} of {place} is {found[column.name]}, not {wanted}")
+        if known and (extra := found.keys() - set(table.schema.column_names)):
+            raise _altered(where, f"{place} has a column {min(extra)} that was not made here")
+
+
+def read_row(connection: sqlite3.Connection, where: str) -> MemberRow:
+    """The member's row. Raises SystemAlteredError when it is not there."""
+    found = connection.execute("SELECT row FROM _distributor_member").fetchone()
+    if found is None:
+        raise _altered(where, "_distributor_member has lost its row")
+    return MemberRow.model_validate_json(found[0])
+
+
+def save_row(connection: sqlite3.Connection, read: MemberRow, row: MemberRow) -> None:
+    """Writes the row; what readers see follows when it says so."""
+    connection.execute("UPDATE _distributor_member SET row = ?", (row.model_dump_json(),))
+    if row.active != read.active:
+        for name, schema in _shapes(connection).items():
+            connection.execute(f"DROP VIEW IF EXISTS {quoted(name)}")
+            connection.execute(_view(row.active, name, schema))
+    if _shown(row) != _shown(read):
+        connection.execute("UPDATE distributor_release SET release = ?, flipped_at = ?", _shown(row))
+
+
+def _shown(row: MemberRow) -> tuple[int, str | None]:
+    release = row.online.identity.release if row.online.identity else 0
+    return release, row.flipped_at.isoformat(" ") if row.flipped_at else None
+
+
+def _check_names(where: str, tables: Sequence[TableSpec]) -> None:
+    """SQLite takes names that differ in case for one."""
+    for names in ([RELEASE, *(table.name for table in tables)], *(table.schema.column_names for table in tables)):
+        folded = [name.lower() for name in names]
+        for name in names:
+            if folded.count(name.lower()) > 1:
+                raise ConfigError(f"two names are one to SQLite: {name}", where=where)
+
+
+def _made(connection: sqlite3.Connection, name: str) -> str:
+    """The statement that made a relation; empty when there is none."""
+    found = connection.execute(
+        "SELECT coalesce(sql, 'of SQLite itself') FROM sqlite_schema WHERE name = ? COLLATE NOCASE", (name,)
+    ).fetchone()
+    return found[0] if found else ""
+
+
+def _shapes(connection: sqlite3.Connection) -> dict[str, DatasetSchema]:
+    found = connection.execute("SELECT name, shape FROM _distributor_table").fetchall()
+    return {name: DatasetSchema.model_validate_json(shape) for name, shape in found}
+
+
+def _create_slots(connection: sqlite3.Connection, table: TableSpec) -> None:
+    schema = table.schema
+    columns = [
+        f"{quoted(c.name)} {column_type(c.type)}{'' if c.nullable and c.name not in schema.key else ' NOT NULL'}"
+        for c in schema.columns
+    ]
+    key = ", ".join(map(quoted, schema.key))
+    for slot in SLOTS:
+        place = slot_table(slot, table.name)
+        connection.execute(f"CREATE TABLE {place} ({', '.join(columns)}, PRIMARY KEY ({key}))")
+        # Never unique: two rows that swap a value would fail halfway, and the master has checked it already.
+        for number, index in enumerate(schema.indexes):
+            indexed = ", ".join(map(quoted, index.columns))
+            connection.execute(f"CREATE INDEX {quoted(f'_{slot}_{table.name}_{number}')} ON {place} ({indexed})")
+    connection.execute("INSERT INTO _distributor_table VALUES (?, ?)", (table.name, schema.model_dump_json()))
+
+
+def _view(slot: SlotName, name: str, schema: DatasetSchema) -> str:
+    columns = ", ".join(map(quoted, schema.column_names))
+    return f"CREATE VIEW {quoted(name)} AS SELECT {columns} FROM {slot_table(slot, name)}"
+
+
+def _in_the_way(where: str, name: str) -> SystemAlteredError:
+    return SystemAlteredError(
+        f"{name} is already there, and was not made here",
+        where=where,
+        mend="It was not touched. Rename it, or give the readers' table another name (into).",
+    )
+
+
+def _altered(where: str, what: str) -> SystemAlteredError:
+    return SystemAlteredError(
+        what, where=where, mend="Put it back as it was, or move the file away to have the system loaded anew."
+    )

@@ -1,0 +1,97 @@
+"""SQLite's side of docs/certificates.md: how values are stored, and their canonical text again.
+
+INTEGER holds integers and booleans (0, 1), REAL doubles, BLOB bytes; all else is TEXT, in canonical text: a decimal
+would lose digits as a REAL. Two doubles have no place in a REAL column: NaN would be stored as NULL and is the text
+'NaN'; the minus of -0 would be lost, so it is the blob '-0'. Both count as nothing in sums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+
+from distributor.model.types import Kind, LogicalType
+
+Value = str | int | float | bytes | None
+_NEGATIVE_ZERO = b"-0"
+_TYPES = {Kind.BOOLEAN: "INTEGER", Kind.INTEGER: "INTEGER", Kind.DOUBLE: "REAL", Kind.BYTES: "BLOB"}
+
+
+def quoted(name: str) -> str:
+    """An identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def column_type(type_: LogicalType) -> str:
+    """The declared type of a column."""
+    return _TYPES.get(type_.kind, "TEXT")
+
+
+def stored(column: pa.ChunkedArray[pa.StringScalar], type_: LogicalType) -> list[Value]:
+    """Canonical texts as the values that are stored."""
+    texts: list[str | None] = column.to_pylist()
+    convert = _TO_STORE.get(type_.kind)
+    return list(texts) if convert is None else [None if text is None else convert(text) for text in texts]
+
+
+def readers(types: tuple[LogicalType, ...]) -> tuple[Callable[[Any], str | None], ...]:
+    """Per column, what makes the canonical text of a value as SELECT returns it."""
+    return tuple(_FROM_STORE.get(type_.kind, _text) for type_ in types)
+
+
+def double_text(value: float) -> str:
+    """The shortest text that reads back as the same number, in PostgreSQL's form: exponents below 1e-4, from 1e+15."""
+    text = repr(value).removesuffix(".0")
+    if text in _NAMES:
+        return _NAMES[text]
+    if abs(value) < 1e15 or "e" in text:
+        return text
+    # Python begins to write exponents one digit later.
+    sign, digits = ("-", text[1:]) if value < 0 else ("", text)
+    fraction = digits[1:].rstrip("0")
+    return f"{sign}{digits[0]}{'.' if fraction else ''}{fraction}e+15"
+
+
+def _store_double(text: str) -> Value:
+    if text == "NaN":
+        return text
+    return _NEGATIVE_ZERO if text == "-0" else float(text)
+
+
+def _double(value: Any) -> str | None:
+    if value is None:
+        return None
+    if isinstance(value, float):
+        return double_text(value)
+    return "-0" if value == _NEGATIVE_ZERO else _text(value)
+
+
+def _boolean(value: Any) -> str | None:
+    if value is None:
+        return None
+    return {0: "false", 1: "true"}.get(value) or _text(value)
+
+
+def _bytes(value: Any) -> str | None:
+    return f"\\x{value.hex()}" if isinstance(value, bytes) else _text(value)
+
+
+def _text(value: Any) -> str | None:
+    """Whatever somebody else may have put there still has a text: it will be another one than expected."""
+    return value if value is None or isinstance(value, str) else str(value)
+
+
+_NAMES = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+_TO_STORE: dict[Kind, Callable[[str], Value]] = {
+    Kind.BOOLEAN: lambda text: 1 if text == "true" else 0,
+    Kind.INTEGER: int,
+    Kind.DOUBLE: _store_double,
+    Kind.BYTES: lambda text: bytes.fromhex(text[2:]),
+}
+_FROM_STORE: dict[Kind, Callable[[Any], str | None]] = {
+    Kind.BOOLEAN: _boolean,
+    Kind.DOUBLE: _double,
+    Kind.BYTES: _bytes,
+}
