@@ -124,8 +124,11 @@ def would_ask(desk: Desk, environment: str, release: int | None) -> AskedRollout
     )
 
 
-def ask_and_wait(desk: Desk, ask: Callable[[Engine], str], *, no_wait: bool, timeout: str | None) -> AskedRollout:
+def ask_and_wait(
+    desk: Desk, environment: str, ask: Callable[[Engine], str], *, no_wait: bool, timeout: str | None
+) -> AskedRollout:
     """Asks (`ask` returns the rollout's id) and waits for the end unless told not to."""
+    desk.known_environment(environment)
     if no_wait and timeout:
         raise UsageError("--no-wait and --timeout exclude each other", where="usage")
     patience = duration(timeout, "--timeout") if timeout else None
@@ -136,7 +139,7 @@ def ask_and_wait(desk: Desk, ask: Callable[[Engine], str], *, no_wait: bool, tim
         except KeyboardInterrupt as interrupt:
             raise Interrupted(
                 f"interrupted; rollout {rollout_id[:SHORT]} goes on",
-                mend="`distributor abort ENV --reason R` would call it off.",
+                mend=f"`distributor abort {environment} --reason R` would call it off.",
             ) from interrupt
         return _outcome(engine, picture, waited=not no_wait)
 

@@ -38,6 +38,7 @@ def deploy(
 
     return ask_and_wait(
         desk,
+        environment,
         lambda engine: request_rollout(
             engine,
             desk.settings,

@@ -19,6 +19,7 @@ from distributor.cli.detach import detach
 from distributor.cli.failing import tell
 from distributor.cli.hold import hold
 from distributor.cli.init import init
+from distributor.cli.local import local
 from distributor.cli.outcome import Interrupted
 from distributor.cli.publish import publish
 from distributor.cli.refresh import refresh
@@ -58,6 +59,7 @@ VERBS: dict[str, tuple[str, Verb]] = {
     "deadletter show": (SEE, show_letter),
     "audit": (SEE, audit),
     "serve": (RUN, serve),
+    "local": (RUN, local),
 }
 """Every verb as it is typed: the panel in which the help shows it, and its function."""
 

@@ -37,6 +37,7 @@ def refresh(
     chosen = tuple(name.strip() for name in systems.split(",") if name.strip()) if systems else ()
     return ask_and_wait(
         desk,
+        environment,
         lambda engine: ask_for_refresh(
             engine,
             desk.settings,

@@ -35,6 +35,7 @@ def rollback(
 
     return ask_and_wait(
         desk,
+        environment,
         lambda engine: ask_for_rollback(
             engine, desk.settings, desk.store, environment, to=to, by=by or desk.user, reason=reason
         ),
