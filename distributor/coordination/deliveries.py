@@ -15,7 +15,7 @@ from distributor.coordination.incoming import event_factory, note_of, progress_o
 from distributor.coordination.step import Step, step
 from distributor.errors import DistributorError, MessageError, NotInitialisedError
 from distributor.ledger import audit, deadletters, environments, inbox, progress, releases
-from distributor.ledger.engine import transaction
+from distributor.ledger.engine import first_line, transaction
 from distributor.messaging.amqp import patient
 from distributor.messaging.finishing import in_thread
 from distributor.requests.rollouts import ask
@@ -54,7 +54,7 @@ class Deliveries:
             await self._bury(delivery, str(error))
         except Exception as error:  # noqa: BLE001 - a message that breaks the code must not come back for ever
             _log.exception("message broke the coordinator", message_id=delivery.message_id)
-            await self._bury(delivery, f"{type(error).__name__}: {error}")
+            await self._bury(delivery, f"{type(error).__name__}: {first_line(error)}")
         await delivery.ack()
 
     async def bury(self, delivery: AbstractIncomingMessage, arrived_at: datetime) -> None:

@@ -1,0 +1,216 @@
+"""Messages that repeat, that are no messages, and servers that go away: nothing lost, nothing done twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pika
+import pytest
+from pika.adapters.blocking_connection import BlockingChannel
+from sqlalchemy import text
+
+from distributor.errors import RefusedError
+from distributor.ledger import deadletters, progress
+from distributor.ledger.deadletters import DeadLetter, LetterState
+from distributor.ledger.engine import transaction
+from distributor.rollout.state import RolloutState
+from distributor.settings import Settings
+from tests.coordination.conftest import Estate
+from tests.coordination.fake_member import headers, send, stamp
+from tests.coordination.test_coordinator import ask, ended
+from tests.messaging.proxy import Proxy, proxied
+from tests.support import wait_for
+
+REPORT = {
+    "environment": "prod",
+    "system": "crm",
+    "epoch": 0,
+    "rollout_id": "",
+    "floor": 0,
+    "shows": 0,
+    "shadow": None,
+    "reported_at": stamp(),
+}
+PROGRESS = {**REPORT, "phase": "load", "rows_done": 50, "rows_total": 200, "seconds": 0.5}
+
+
+@contextmanager
+def channel(estate: Estate) -> Iterator[BlockingChannel]:
+    with pika.BlockingConnection(pika.URLParameters(estate.settings.broker.url)) as connection:
+        yield connection.channel()
+
+
+def letters(estate: Estate, count: int) -> list[DeadLetter]:
+    def found() -> list[DeadLetter]:
+        with transaction(estate.engine) as conn:
+            kept = deadletters.letters(conn)
+        return kept if len(kept) >= count else []
+
+    return wait_for(found, what=f"{count} dead letters")
+
+
+def raw(on: BlockingChannel, body: bytes, **properties: Any) -> None:
+    on.basic_publish("pd.reports", "report", body, pika.BasicProperties(**properties))
+
+
+def test_every_kind_of_bad_message_becomes_a_dead_letter_with_its_reason(estate: Estate) -> None:
+    estate.coordinate()
+    good = json.dumps(PROGRESS).encode()
+    with channel(estate) as on:
+        raw(on, b"hello")
+        raw(on, good, headers=headers("pd.member.progress.v1"), content_type="text/plain")
+        raw(on, b"\xff\xfe\x00", headers=headers("pd.member.progress.v1"), content_type="application/json")
+        send(on, "pd.member.progress.v9", PROGRESS)
+        send(on, "pd.member.progress.v1", {**PROGRESS, "rows_done": "many"})
+        send(on, "pd.member.progress.v1", {**PROGRESS, "environment": "moon"})
+        send(on, "pd.member.progress.v1", {**PROGRESS, "system": "erp"})
+        send(on, "pd.member.progress.v1", {**PROGRESS, "rows_done": 2**70})
+        send(on, "pd.member.abandon.v1", {"environment": "prod", "system": "crm", "epoch": 1, "rollout_id": "r"})
+        send(on, "pd.member.progress.v1", PROGRESS)
+    reasons = [letter.reason for letter in reversed(letters(estate, 9))]
+    expected = [
+        "ce-id is missing",
+        "content type is 'text/plain'",
+        "Invalid JSON",
+        "no message of type 'pd.member.progress.v9'",
+        "rows_done: Input should be a valid integer",
+        "no environment 'moon'",
+        "prod has no system 'erp'",
+        "",
+        "not for a coordinator",
+    ]
+    assert len(reasons) == len(expected)
+    for reason, words in zip(reasons, expected, strict=True):
+        assert words in reason
+    assert {letter.origin for letter in letters(estate, 9)} == {"pd.coordinator"}
+
+    def arrived() -> list[progress.MemberProgress]:
+        with transaction(estate.engine) as conn:
+            return progress.latest(conn)
+
+    [kept] = wait_for(arrived, what="the good message after the bad ones")
+    assert (kept.system, kept.phase, kept.rows_done, kept.rows_total, kept.rate) == ("crm", "load", 50, 200, 100.0)
+
+
+def test_what_a_member_rejects_is_kept_with_its_origin_and_can_be_sent_again(estate: Estate) -> None:
+    estate.coordinate()
+    with channel(estate) as on:
+        body = json.dumps({"environment": "prod", "system": "crm", "epoch": 9, "rollout_id": "r"}).encode()
+        properties = pika.BasicProperties(
+            headers=headers("pd.member.abandon.v1", "m1"), content_type="application/json"
+        )
+        on.basic_publish("pd.commands", "prod.crm", body, properties)
+        for method, _, _ in on.consume("pd.member.prod.crm"):
+            on.basic_reject(method.delivery_tag, requeue=False)
+            break
+        [letter] = letters(estate, 1)
+        assert (letter.origin, letter.reason) == ("pd.member.prod.crm", "its consumer rejected it")
+        assert (letter.exchange, letter.routing_key, letter.type) == ("pd.commands", "prod.crm", "pd.member.abandon.v1")
+        assert letter.body == body
+        with transaction(estate.engine) as conn:
+            deadletters.retry(conn, letter.id, letter.at)
+        for method, properties, again in on.consume("pd.member.prod.crm"):
+            on.basic_ack(method.delivery_tag)
+            assert (again, properties.headers["ce-type"]) == (body, "pd.member.abandon.v1")
+            break
+    with transaction(estate.engine) as conn:
+        assert deadletters.letter(conn, letter.id).state is LetterState.RETRIED
+        assert deadletters.letters(conn) == []
+
+
+def test_what_is_no_message_can_only_be_discarded(estate: Estate) -> None:
+    estate.coordinate()
+    with channel(estate) as on:
+        raw(on, b"hello")
+    [letter] = letters(estate, 1)
+    with transaction(estate.engine) as conn:
+        with pytest.raises(RefusedError, match="Discard it"):
+            deadletters.retry(conn, letter.id, letter.at)
+        deadletters.discard(conn, letter.id)
+        assert deadletters.letter(conn, letter.id).state is LetterState.DISCARDED
+
+
+def test_the_same_message_twice_is_work_once(estate: Estate) -> None:
+    estate.coordinate()
+    with channel(estate) as on:
+        send(on, "pd.member.progress.v1", PROGRESS, "m1")
+        send(on, "pd.member.progress.v1", {**PROGRESS, "rows_done": 199}, "m1")
+        send(on, "pd.member.progress.v1", {**PROGRESS, "system": "pos"}, "m2")
+
+    def both() -> list[progress.MemberProgress]:
+        with transaction(estate.engine) as conn:
+            kept = progress.latest(conn, "prod")
+        return kept if len(kept) == 2 else []
+
+    assert [(p.system, p.rows_done) for p in wait_for(both, what="both members' progress")] == [
+        ("crm", 50),
+        ("pos", 50),
+    ]
+
+
+@contextmanager
+def faulty(url: str) -> Iterator[tuple[Proxy, str, asyncio.AbstractEventLoop]]:
+    """A proxy that lives in a thread of its own."""
+    loop, ready, over = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
+    found: list[tuple[Proxy, str]] = []
+
+    async def run() -> None:
+        async with proxied(url) as pair:
+            found.append(pair)
+            ready.set()
+            await over.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(run()))
+    thread.start()
+    assert ready.wait(10)
+    try:
+        yield *found[0], loop
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join()
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+
+
+def through(settings: Settings, **urls: str) -> Settings:
+    changed = {part: getattr(settings, part).model_copy(update={"url": url}) for part, url in urls.items()}
+    return settings.model_copy(update=changed)
+
+
+def test_a_dropped_broker_line_delays_a_rollout_and_no_more(estate: Estate) -> None:
+    manifest = estate.publish("A-1")
+    with faulty(estate.settings.broker.url) as (proxy, url, loop):
+        stop = estate.coordinate(through(estate.settings, broker=url))
+        for name in ("crm", "pos"):
+            estate.member(name, manifest)
+        for _ in range(3):
+            rollout_id = ask(estate)
+            loop.call_soon_threadsafe(proxy.cut)
+            assert ended(estate, rollout_id).state is RolloutState.ONLINE
+        stop()
+
+
+def test_a_ledger_that_is_away_loses_no_report(estate: Estate) -> None:
+    manifest = estate.publish("A-1")
+    with faulty(estate.settings.ledger.url) as (proxy, url, loop):
+        stop = estate.coordinate(through(estate.settings, ledger=url))
+        estate.member("crm", manifest)
+        estate.member("pos", manifest)
+        proxy.refuses = True
+        loop.call_soon_threadsafe(proxy.cut)
+        with channel(estate) as on:
+            send(on, "pd.member.progress.v1", PROGRESS, "m1")
+        rollout_id = ask(estate)
+        proxy.refuses = False
+        assert ended(estate, rollout_id).state is RolloutState.ONLINE
+        with transaction(estate.engine) as conn:
+            assert [p.rows_done for p in progress.latest(conn)] == [50]
+            assert conn.execute(text("SELECT count(*) FROM ledger.dead_letters")).scalar_one() == 0
+        stop()
