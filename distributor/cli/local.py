@@ -31,9 +31,9 @@ class LocalServers(Outcome):
 
 def local(
     desk: Desk,
-    state: Annotated[
-        Path, typer.Option("--state", metavar="DIR", help="Where both servers keep their files.")
-    ] = Path(".distributor/local"),
+    state: Annotated[Path, typer.Option("--state", metavar="DIR", help="Where both servers keep their files.")] = Path(
+        ".distributor/local"
+    ),
 ) -> LocalServers:
     """Run a PostgreSQL for the ledger and a RabbitMQ on this machine until Ctrl-C, for trying things out.
 

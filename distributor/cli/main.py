@@ -18,6 +18,7 @@ from distributor.cli.deploy import deploy
 from distributor.cli.detach import detach
 from distributor.cli.failing import tell
 from distributor.cli.hold import hold
+from distributor.cli.import_ import import_file
 from distributor.cli.init import init
 from distributor.cli.local import local
 from distributor.cli.outcome import Interrupted
@@ -42,6 +43,7 @@ VERBS: dict[str, tuple[str, Verb]] = {
     "capture install": (SET_UP, capture.install),
     "capture status": (SET_UP, capture.status),
     "capture remove": (SET_UP, capture.remove),
+    "import": (EVERY_DAY, import_file),
     "publish": (EVERY_DAY, publish),
     "deploy": (EVERY_DAY, deploy),
     "refresh": (EVERY_DAY, refresh),
