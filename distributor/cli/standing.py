@@ -13,6 +13,7 @@ from distributor.cli.layout import ago, count, grid, span, stamp
 from distributor.cli.outcome import Outcome, Part
 from distributor.cli.rollout import member_word
 from distributor.rollout.state import Answer, Environment, Requirement
+from distributor.rollout.waiting import waiting_for
 
 if TYPE_CHECKING:
     from distributor.ledger.progress import MemberProgress
@@ -107,8 +108,6 @@ class EnvironmentStatus(Part):
     @classmethod
     def of(cls, state: Environment, outlook: Outlook, loads: Mapping[str, MemberProgress]) -> EnvironmentStatus:
         """An environment as the ledger has it. `loads`: the newest progress, by system."""
-        from distributor.rollout.waiting import waiting_for
-
         active = state.active
         holds = tuple(
             HoldPart(owner=hold.owner, reason=hold.reason, placed_at=hold.placed_at, until=hold.until)
@@ -166,7 +165,7 @@ class Status(Outcome):
                     member.system + ("" if member.requirement is Requirement.REQUIRED else f" ({member.requirement})"),
                     str(member.release),
                     member.load.sentence if member.load else member.state,
-                    "torn" if member.shadow is None else str(member.shadow),
+                    _slot(member),
                     f"{count(member.behind, 'release')}, {span(late)}" if late else "-",
                     ago(member.heard_at, self.at),
                 )
@@ -178,6 +177,12 @@ class Status(Outcome):
         console.print(f"coordinator last seen: {ago(self.coordinator_seen_at, self.at)}")
         if self.dead_letters:
             console.print(f"{count(self.dead_letters, 'dead letter')}: see `distributor deadletter list`")
+
+
+def _slot(member: MemberStatus) -> str:
+    if member.shadow is not None:
+        return str(member.shadow)
+    return "torn" if member.heard_at else "-"
 
 
 def sentences(environment: EnvironmentStatus) -> list[str]:

@@ -107,6 +107,20 @@ def test_from_an_empty_master_to_a_release_and_its_fields(shop: Shop) -> None:
     assert (removed["state"], removed["changed"]) == ("missing", True)
 
 
+def test_a_file_is_loaded_whole_or_not_at_all(shop: Shop, tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.csv", tmp_path / "bad.csv"
+    good.write_text("sku,country,name,price\nA-1,de,Lamp,11\nA-9,de,Shelf,5\n")
+    bad.write_text("sku,country,name,price\nA-7,de,Rug,5\nA-8,de,Vase,cheap\n")
+    told = shop("import", "products", bad)
+    assert told.code == 1
+    assert "row 2, column price" in told.err
+    assert shop("import", "nothing", good).code == 2
+    expected = {"dataset": "products", "rows": 2, "inserted": 1, "updated": 1, "deleted": 0}
+    assert shop.json("import", "products", good, "--dry-run") == {**expected, "dry_run": True}
+    assert shop.json("import", "products", good) == {**expected, "dry_run": False}
+    assert shop.json("publish")["rows"] == 3
+
+
 def test_before_anything_has_happened_every_verb_that_looks_answers(shop: Shop) -> None:
     assert shop.json("releases") == {"releases": []}
     assert shop.json("rollouts") == {"rollouts": []}
