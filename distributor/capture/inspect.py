@@ -88,6 +88,8 @@ def _source(dataset: str, config: Dataset, found: dict[str, Any]) -> Source:
         for column in found["columns"]
     )
     key = _key(config, columns, found["indexes"], where)
+    if arrays := [name for name in key if types[name].is_array]:
+        raise SchemaError(f"the key column {arrays[0]!r} is an array", where=where, mend="Name other columns in `key`.")
     indexes = [Index(columns=tuple(i["columns"]), unique=i["unique"]) for i in found["indexes"] if i["plain"]]
     plain = sorted(set(indexes) - {Index(columns=key, unique=True)}, key=lambda index: (index.columns, index.unique))
     members = found["members"]

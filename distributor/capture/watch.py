@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import psycopg
 
+from distributor.capture.fixed import clear_errors
 from distributor.capture.journal import Pending, pending
 
 SHORTEST_POLL = 0.02
@@ -68,11 +69,13 @@ def watch(
 ) -> bool:
     """Returns True when it is time to publish, False when `pause(seconds)` says that the process stops.
 
-    `conn` must be in autocommit: an open transaction would hold the master's vacuum back.
+    `conn` must be in autocommit: an open transaction would hold the master's vacuum back. Raises UnreachableError.
     """
     gathering = Gathering()
     while True:
-        gathering, decision = judge(gathering, pending(conn, datasets), clock(), quiet_period, max_delay)
+        with clear_errors("master"):
+            waiting = pending(conn, datasets)
+        gathering, decision = judge(gathering, waiting, clock(), quiet_period, max_delay)
         if isinstance(decision, Publish):
             return True
         if not pause(decision.seconds):

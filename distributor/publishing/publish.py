@@ -100,13 +100,14 @@ class Publisher:
                 result = self._in_ledger(ledger, dry_run, hear, watch)
                 with watch.phase("commit"):
                     ledger.rollback() if dry_run else ledger.commit()
+            hear("released", "", result.rows)
+            with watch.phase("commit"):
+                self._end_master(dry_run)
+            hear("done", "", result.rows)
         except BaseException:
+            # An open transaction would lend its old snapshot to the next publish.
             self._drop_master()
             raise
-        hear("released", "", result.rows)
-        with watch.phase("commit"):
-            self._end_master(dry_run)
-        hear("done", "", result.rows)
         return result
 
     def _in_ledger(self, ledger: Connection, dry_run: bool, hear: Progress, watch: Stopwatch) -> PublishResult:
@@ -206,7 +207,7 @@ class Publisher:
     def _told(self, blocks: Iterator[Block], dataset: str, hear: Progress) -> Iterator[Block]:
         """Rows from the master: its failures under its name, and progress."""
         rows = 0
-        with clear_errors(self._where):
+        with clear_errors(f"{self._where}, dataset {dataset}"):
             for block in blocks:
                 rows += block.rows
                 hear("read", dataset, rows)

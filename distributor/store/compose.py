@@ -15,13 +15,15 @@ from distributor.errors import StoreError
 from distributor.model.dataset import DatasetSchema
 from distributor.store.base import Store
 from distributor.store.chain import Chain, Direction, Step
-from distributor.store.chunks import AFTER, BEFORE, CHUNK_ROWS, OP, Op, changeset_schema, read_chunk
+from distributor.store.chunks import AFTER, BEFORE, OP, Op, changeset_schema, read_chunk
 
 if TYPE_CHECKING:
     import duckdb
 
 # Rows of all changesets together that one pass groups: what bounds memory is this, and DuckDB's limit behind it.
-_PASS_ROWS = 200_000
+_PASS_ROWS = 100_000
+# Wide rows: what is handed on at once must not weigh more than what is composed.
+_BATCH_ROWS = 10_000
 _MEMORY = "256MB"
 
 
@@ -69,7 +71,7 @@ def _one_pass(connection: duckdb.DuckDBPyConnection, query: str, schema: Dataset
 
     wanted = changeset_schema(schema)
     try:
-        for batch in connection.sql(query).to_arrow_reader(CHUNK_ROWS):
+        for batch in connection.sql(query).to_arrow_reader(_BATCH_ROWS):
             if batch.num_rows:
                 yield pa.Table.from_batches([batch]).rename_columns(wanted.names).cast(wanted)
     except duckdb.Error as error:

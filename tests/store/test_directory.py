@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import os
-import resource
-import signal
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,6 +12,7 @@ import pytest
 from distributor.errors import StoreError, StoreFullError
 from distributor.store.chunks import read_chunk, read_manifest, write_chunk
 from distributor.store.directory import DirectoryStore
+from tests.store.room import little_room
 from tests.store.rows import SCHEMA, as_changes, as_table, difference, state
 
 
@@ -74,27 +72,14 @@ def test_what_a_dead_writer_left_harms_nobody(tmp_path: Path) -> None:
     assert store.get(sha256) == b"content"
 
 
-def _put_with_little_room(path: Path, answers: multiprocessing.SimpleQueue[str]) -> None:
-    # The kernel sends SIGXFSZ unless it is ignored; then the write fails with EFBIG, as with a full quota.
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (65_536, 65_536))
-    try:
-        DirectoryStore(path).put(os.urandom(200_000))
-        answers.put("kept")
-    except StoreFullError as error:
-        answers.put(str(error))
-
-
 def test_a_full_disk_leaves_nothing_behind(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    answers = context.SimpleQueue()
-    process = context.Process(target=_put_with_little_room, args=(tmp_path, answers))
-    process.start()
-    answer = answers.get()
-    process.join()
-    assert "the store is full" in answer
-    assert "Make room" in answer
+    store = DirectoryStore(tmp_path)
+    content = os.urandom(200_000)
+    with little_room(65_536), pytest.raises(StoreFullError, match=r"the store is full.*Make room") as caught:
+        store.put(content)
+    assert caught.value.retryable
     assert files(tmp_path) == []
+    assert store.get(store.put(content)) == content
 
 
 def test_a_chunk_comes_back_as_it_was(tmp_path: Path) -> None:
