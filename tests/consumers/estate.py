@@ -245,8 +245,10 @@ dataset = "prices"
 
     def _texts(self, columns: str, table: str) -> str:
         if self.adapter == "sqlite":
-            return f"select {columns} from {table}"
-        typed = {"weight": "trim_scale(weight)::text", "amount": "trim_scale(amount)::text", "active": "active::text"}
+            typed = {"active": "case active when 1 then 'true' when 0 then 'false' end"}
+        else:
+            numbers = {name: f"trim_scale({name})::text" for name in ("weight", "amount")}
+            typed = {**numbers, "active": "active::text"}
         return f"select {', '.join(typed.get(name, name) for name in columns.split(', '))} from {table}"
 
     def _query(self, statement: str) -> list[tuple[str | None, ...]]:
