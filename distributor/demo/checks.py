@@ -56,7 +56,7 @@ def postgresql_lines(dataset: str, table: str) -> str:
 
 
 def sqlite_lines(dataset: str, table: str) -> str:
-    """The same for SQLite, where decimals are texts or numbers and times are ISO texts."""
+    """The same for SQLite, where decimals are texts or numbers, and times ISO texts in UTC."""
     fields = [f"CAST({column} AS TEXT)" for column in _PLAIN[dataset]]
     fields += [_trimmed(column) for column in _NUMERIC[dataset]]
     fields += [f"substr({column}, 1, 10)" for column in _DATES[dataset]]
@@ -64,7 +64,7 @@ def sqlite_lines(dataset: str, table: str) -> str:
         fields += [
             "CASE CAST(discontinued AS TEXT) WHEN 'true' THEN '1' WHEN 'false' THEN '0' ELSE discontinued END",
             "attributes",
-            "strftime('%s', changed_at)",
+            "strftime('%s', substr(changed_at, 1, 19))",
         ]
     joined = " || char(31) || ".join(f"coalesce({field}, char(30))" for field in fields)
     return f"SELECT {joined} FROM {table} ORDER BY {_KEYS[dataset]}"

@@ -29,7 +29,7 @@ class Screen:
         self._matrix: Callable[[], Table] | None = None
         self._now = ""
         self._live = Live(
-            get_renderable=self._picture, console=console, refresh_per_second=8, transient=True, redirect_stdout=False
+            get_renderable=self._picture, console=console, refresh_per_second=4, transient=True, redirect_stdout=False
         )
 
     def __enter__(self) -> Screen:

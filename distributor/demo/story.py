@@ -25,7 +25,7 @@ from distributor.errors import NotConvergedError
 
 CHANGED, CHANGED_WITHOUT_ONE = 1000, 500
 FIRST_LOAD_SECONDS, DELTA_SECONDS = 600.0, 120.0
-QUIET_PAUSE, BUSY_PAUSE = 0.02, 0.25
+QUIET_PAUSE, BUSY_PAUSE = 0.03, 0.5
 """Seconds between two reads of one reader: while flips are timed, and while the first load needs the machine."""
 WHY_HELD = "regression tests of the spring catalogue"
 NOBODY_FLIPS_SECONDS = 1.5
@@ -77,7 +77,7 @@ class Story:
         """All acts. The estate still runs afterwards."""
         self._start()
         self.ledger = LedgerView(self.estate.ledger_url)
-        self.watch = SettledWatch(LedgerView(self.estate.ledger_url), PROD, self.estate.places(PROD))
+        self.watch = SettledWatch(LedgerView(self.estate.ledger_url), PROD, self.estate.places(PROD), pause=BUSY_PAUSE)
         self._begin_reading()
         try:
             self._first_release()
@@ -133,6 +133,7 @@ class Story:
         self.estate.verb("hold", environment=UAT, reason=WHY_HELD)
         for reader in self.readers:
             reader.pause = QUIET_PAUSE
+        self.watch.pause = QUIET_PAUSE
 
     def _delta(self) -> Carried:
         self.screen.act(f"Somebody changes {CHANGED:,} products on the master; nobody runs a command")
@@ -309,7 +310,7 @@ class Story:
                     where="demo",
                     mend="; ".join(dead) or f"Seen: {self._seen()}; waited for: {behind}.",
                 )
-            time.sleep(0.02)
+            time.sleep(0.05)
 
 
 def _after(seconds: float) -> Callable[[], bool]:

@@ -17,9 +17,9 @@ _CRM = SystemPlan("crm", "postgresql", {"products": "products", "categories": "c
 _WAREHOUSE = SystemPlan("warehouse", "postgresql", {"products": "stock_items"})
 _REPORTING = SystemPlan("reporting", "postgresql", _ALL)
 _POS = SystemPlan("pos", "sqlite", {"products": "articles", "prices": "price_list"})
-_BILLING = SystemPlan("billing", "sqlite", {"products": "products", "prices": "prices"})
+_BILLING = SystemPlan("billing", "sqlite", {"prices": "prices", "categories": "categories"})
 
 ENVIRONMENTS = (
     EnvironmentPlan(PROD, "auto", (_SALES, _PURCHASE, _CRM, _WAREHOUSE, _REPORTING, _POS, _BILLING)),
-    EnvironmentPlan(UAT, "manual", (_SALES, _POS)),
+    EnvironmentPlan(UAT, "manual", (_CRM, _BILLING)),
 )
