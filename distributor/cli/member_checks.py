@@ -35,7 +35,7 @@ def check_member(settings: Settings, environment: str, system: str, findings: Fi
         case "postgresql":
             in_the_way = _postgresql_tables(member, names)
         case "sqlite":
-            in_the_way = _sqlite_tables(member, names)
+            in_the_way = _sqlite_tables(settings.resolve(Path(member.url.removeprefix("sqlite:///"))), names)
         case _:
             findings.note(part, f"this program cannot look into a store of {member.adapter}; its consumer will")
             return
@@ -65,8 +65,7 @@ def _postgresql_tables(member: MemberSettings, names: list[str]) -> set[str]:
         ) from error
 
 
-def _sqlite_tables(member: MemberSettings, names: list[str]) -> set[str]:
-    path = Path(member.url.removeprefix("sqlite:///"))
+def _sqlite_tables(path: Path, names: list[str]) -> set[str]:
     if not path.exists():
         above = next(parent for parent in path.absolute().parents if parent.exists())
         if not os.access(above, os.W_OK):
