@@ -47,8 +47,9 @@ class Line:
     def __init__(self, url: str) -> None:
         try:
             parts = conninfo_to_dict(url)
-        except psycopg.Error as error:
-            raise ConfigError(f"this is no PostgreSQL URL: {error}", where="url", mend=_EXAMPLE) from error
+        except psycopg.Error:
+            # The driver's complaint quotes the URL, password and all.
+            raise ConfigError("this is no PostgreSQL URL", where="url", mend=_EXAMPLE) from None
         self.where = f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
         self._url = url
         self._connection: psycopg.Connection[Any] | None = None

@@ -7,6 +7,7 @@ would lose digits as a REAL. Two doubles have no place in a REAL column: NaN wou
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -42,16 +43,32 @@ def readers(types: tuple[LogicalType, ...]) -> tuple[Callable[[Any], str | None]
 
 
 def double_text(value: float) -> str:
-    """The shortest text that reads back as the same number, in PostgreSQL's form: exponents below 1e-4, from 1e+15."""
+    """The text that PostgreSQL gives a double: shortest, with exponents below 1e-4 and from 1e+15 on."""
+    if math.isfinite(value) and abs(value) >= 1e15:
+        return ("-" if value < 0 else "") + _large(int(abs(value)), math.ulp(value))
     text = repr(value).removesuffix(".0")
-    if text in _NAMES:
-        return _NAMES[text]
-    if abs(value) < 1e15 or "e" in text:
-        return text
-    # Python begins to write exponents one digit later.
-    sign, digits = ("-", text[1:]) if value < 0 else ("", text)
-    fraction = digits[1:].rstrip("0")
-    return f"{sign}{digits[0]}{'.' if fraction else ''}{fraction}e+15"
+    return _NAMES.get(text, text)
+
+
+def _large(value: int, ulp: float) -> str:
+    """Shortest digits strictly between the midpoints to both neighbours.
+
+    Python also takes a midpoint itself where reading rounds it back; PostgreSQL never does. Below 2^53 no midpoint is
+    short enough to matter.
+    """
+    # Four times everything, so that half the gap below a power of two is whole.
+    gap = int(4 * ulp)
+    below = value * 4 - (gap // 4 if value & (value - 1) == 0 else gap // 2)
+    above = value * 4 + gap // 2
+    for places in range(len(str(value)) - 1, -1, -1):
+        unit = 10**places
+        near = sorted((value // unit, value // unit + 1), key=lambda digits: (abs(digits * unit - value), digits % 2))
+        for digits in near:
+            if below < digits * unit * 4 < above:
+                exponent = len(str(digits)) - 1 + places
+                first, rest = str(digits)[0], str(digits)[1:].rstrip("0")
+                return f"{first}{'.' if rest else ''}{rest}e+{exponent:02}"
+    raise AssertionError("a number lies between its own midpoints")
 
 
 def _store_double(text: str) -> Value:
