@@ -18,8 +18,15 @@ CANONICAL_SETTINGS = {
     "extra_float_digits": "1",
     "bytea_output": "hex",
 }
-# With row security on, a policy would hide rows from the publisher, and they would read as deleted: off is an error.
-_SESSION_SETTINGS = {**CANONICAL_SETTINGS, "row_security": "off", "statement_timeout": "0", "jit": "off"}
+_SESSION_SETTINGS = {
+    **CANONICAL_SETTINGS,
+    # With it on, a policy would hide rows from the publisher, and they would read as deleted: off makes that an error.
+    "row_security": "off",
+    "statement_timeout": "0",
+    # The master's transaction is idle while the ledger compares.
+    "idle_in_transaction_session_timeout": "0",
+    "jit": "off",
+}
 
 
 def connect(url: str, *, application: str = "distributor") -> psycopg.Connection:
@@ -74,6 +81,18 @@ def _clear(error: psycopg.Error, where: str) -> DistributorError | None:
             return SchemaError(said, where=where, mend="Grant that right to the user of `master.url`.")
         case postgres.UndefinedTable() | postgres.InvalidSchemaName():
             return SchemaError(said, where=where, mend="Correct `table` in the config, or create the table.")
+        case postgres.ReadOnlySqlTransaction():
+            return ConfigError(
+                "it is read-only, and capture writes there",
+                where=where,
+                mend="Name the primary server in `master.url`, not a standby.",
+            )
+        case postgres.DiskFull():
+            return UnreachableError(f"its disk is full: {said}", where=where, mend="Make room; nothing is lost.")
+        case postgres.ProgramLimitExceeded():
+            return BadInputError(
+                f"a row is beyond what can be kept: {said}", where=where, mend="Mend it in the master."
+            )
         case postgres.DataError():
             return BadInputError(f"a value has no canonical text: {said}", where=where, mend="Mend it in the master.")
         case psycopg.OperationalError():

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 
-from distributor.errors import NotInitialisedError, SchemaError, UnreachableError
+from distributor.errors import BadInputError, NotInitialisedError, SchemaError, UnreachableError
 from distributor.model.manifest import Counts
 from distributor.publishing.publish import Publisher
 from distributor.settings.models import Dataset
@@ -226,3 +227,43 @@ def test_the_same_publisher_goes_on_after_its_connections_were_cut(estate: Estat
         with pytest.raises(UnreachableError):
             publisher.publish()
         assert publisher.publish().release == 2
+
+
+def test_rows_that_a_policy_hides_are_an_error_and_not_deleted(estate: Estate) -> None:
+    role = "reader_" + estate.master.rpartition("/")[2]
+    estate.run(
+        f"CREATE ROLE {role} LOGIN PASSWORD 's3cret'",
+        f"GRANT SELECT ON products TO {role}",
+        f"GRANT USAGE ON SCHEMA distributor_capture TO {role}",
+        f"GRANT SELECT, DELETE ON distributor_capture.changed_keys TO {role}",
+        "ALTER TABLE products ENABLE ROW LEVEL SECURITY",
+        "UPDATE products SET name = 'x' WHERE id = 1",
+    )
+    try:
+        parts = urlsplit(estate.master)
+        url = parts._replace(netloc=f"{role}:s3cret@{parts.hostname}:{parts.port}").geturl()
+        owner = estate.settings.master
+        estate.settings = estate.settings.model_copy(update={"master": owner.model_copy(update={"url": url})})
+        with pytest.raises(SchemaError, match="row-level security"):
+            estate.publish()
+        assert estate.head().release == 1
+    finally:
+        estate.run(f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+
+
+def test_a_key_too_long_for_an_index_is_named(database: Callable[[], str], tmp_path: Path) -> None:
+    estate = Estate.create(database, tmp_path, datasets(things="things"), "CREATE TABLE things (key bytea PRIMARY KEY)")
+    estate.run("INSERT INTO things SELECT decode(string_agg(md5(n::text), ''), 'hex') FROM generate_series(1, 160) n")
+    with pytest.raises(BadInputError, match="beyond what can be kept"):
+        estate.publish()
+
+
+def test_a_value_without_a_canonical_text_names_its_dataset(database: Callable[[], str], tmp_path: Path) -> None:
+    estate = Estate.create(
+        database, tmp_path, datasets(things="things"), "CREATE TABLE things (id int PRIMARY KEY, written json)"
+    )
+    estate.run("INSERT INTO things VALUES (1, '\"\\u0000\"')")
+    with pytest.raises(BadInputError, match="dataset things: a value has no canonical text"):
+        estate.publish()
+    estate.run("UPDATE things SET written = '1'")
+    assert estate.publish().release == 1
