@@ -44,10 +44,18 @@ def readers(types: tuple[LogicalType, ...]) -> tuple[Callable[[Any], str | None]
 
 def double_text(value: float) -> str:
     """The text that PostgreSQL gives a double: shortest, with exponents below 1e-4 and from 1e+15 on."""
-    if math.isfinite(value) and abs(value) >= 1e15:
-        return ("-" if value < 0 else "") + _large(int(abs(value)), math.ulp(value))
     text = repr(value).removesuffix(".0")
-    return _NAMES.get(text, text)
+    if text in _NAMES or abs(value) < 1e15:
+        return _NAMES.get(text, text)
+    sign = "-" if value < 0 else ""
+    if abs(value) >= 2**53:
+        return sign + _large(int(abs(value)), math.ulp(value))
+    return sign + _scientific(text.removeprefix("-").replace(".", ""), 15)
+
+
+def _scientific(digits: str, exponent: int) -> str:
+    rest = digits[1:].rstrip("0")
+    return f"{digits[0]}{'.' if rest else ''}{rest}e+{exponent:02}"
 
 
 def _large(value: int, ulp: float) -> str:
@@ -65,9 +73,7 @@ def _large(value: int, ulp: float) -> str:
         near = sorted((value // unit, value // unit + 1), key=lambda digits: (abs(digits * unit - value), digits % 2))
         for digits in near:
             if below < digits * unit * 4 < above:
-                exponent = len(str(digits)) - 1 + places
-                first, rest = str(digits)[0], str(digits)[1:].rstrip("0")
-                return f"{first}{'.' if rest else ''}{rest}e+{exponent:02}"
+                return _scientific(str(digits), len(str(digits)) - 1 + places)
     raise AssertionError("a number lies between its own midpoints")
 
 

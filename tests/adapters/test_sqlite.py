@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from consumers.adapters.base import TableSpec
@@ -34,7 +34,8 @@ class SQLiteReader:
     def look(self, table: TableSpec) -> Sight:
         columns = ", ".join('"' + name.replace('"', '""') + '"' for name in table.schema.column_names)
         # One statement, one snapshot: the release stands beside every row, and alone when there is none.
-        query = f'SELECT r.release, t.* FROM distributor_release AS r LEFT JOIN (SELECT 1, {columns} FROM "{table.name}") AS t ON true'
+        rows_of = f'(SELECT 1, {columns} FROM "{table.name}") AS t'
+        query = f"SELECT r.release, t.* FROM distributor_release AS r LEFT JOIN {rows_of} ON true"
         found = self._connection.execute(query).fetchall()
         kinds = [column.type.kind.value for column in table.schema.columns]
         rows = (tuple(map(_text, kinds, row[2:])) for row in found if row[1])
@@ -147,7 +148,8 @@ def test_names_that_differ_in_case_only_are_refused(tmp_path: Path) -> None:
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.floats(), min_size=50, max_size=400))
+@given(st.lists(st.floats() | st.integers(-(2**70), 2**70).map(float), min_size=50, max_size=400))
+@example([4.6236207716844896e16, 2.0**53, 2.0**63, 2.0**1000, 1e15, 1234567890123456.8, -1e22, 9007199254740993.0])
 def test_doubles_are_written_as_postgresql_writes_them(doubles_server: psycopg.Connection, values: list[float]) -> None:
     found = doubles_server.execute("SELECT u::text FROM unnest(%b::float8[]) WITH ORDINALITY AS u(u, i)", (values,))
     assert [text for (text,) in found] == [double_text(value) for value in values]
