@@ -47,7 +47,7 @@ class EnvironmentPlan:
 
 
 class Estate:
-    """Everything lies under `state`. Use as a context: leaving it stops all, also after a failed start."""
+    """Everything lies under `state`. `remove` ends and deletes all of it, also after a failed start."""
 
     def __init__(
         self,
@@ -72,12 +72,6 @@ class Estate:
         self._announce = announce
         self._exit = ExitStack()
         self._ours = False
-
-    def __enter__(self) -> Estate:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
 
     def start_servers(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Starts both servers side by side, creates the databases and writes the config.
@@ -151,16 +145,13 @@ class Estate:
             for system in plan.systems
         ]
 
-    def stop(self) -> None:
-        """Stops all roles, then the servers. Nothing of it survives, whatever state it was in."""
+    def remove(self) -> None:
+        """Ends all and deletes the state directory, unless it turned out to be somebody else's."""
+        # Nobody wants its state again: no role needs the time to end in good order.
         with ThreadPoolExecutor(8) as pool:
-            list(pool.map(Supervised.stop, self._processes.values()))
+            list(pool.map(Supervised.kill, self._processes.values()))
         self._processes.clear()
         self._exit.close()
-
-    def remove(self) -> None:
-        """Stops all and deletes the state directory, unless it turned out to be somebody else's."""
-        self.stop()
         if self._ours:
             self.postgresql.remove()
             shutil.rmtree(self.state, ignore_errors=True)

@@ -34,8 +34,8 @@ class Delta:
 
 
 def sizes(products: int) -> list[int]:
-    """The sizes that a catalogue can bear: at most a tenth of its rows."""
-    return [rows for rows in REPEATS if rows <= products // 5]
+    """The sizes that a catalogue can bear: at most a quarter of its rows."""
+    return [rows for rows in REPEATS if rows <= products // 2]
 
 
 def measure_ours(lab: Lab, wanted: Sequence[int], say: Callable[[str], None]) -> dict[int, list[Carried]]:

@@ -19,6 +19,7 @@ from distributor.demo.estate import EnvironmentPlan, Estate, SystemPlan
 from distributor.demo.watching import LedgerView
 from distributor.rollout.state import Rollout
 from tests.bench.memory import peak_mb, publish_and_weigh
+from tests.bench.peers.server import commit_at_once
 
 ENVIRONMENT = "bench"
 SYSTEMS = tuple(f"system{number}" for number in range(1, 7))
@@ -149,6 +150,8 @@ def running_lab(state: Path, products: int, seed: int, *, say: Callable[[str], N
     estate = Estate(state, [plan], datasets=_TABLES, quiet_period=QUIET_PERIOD)
     try:
         estate.start_servers()
+        with psycopg.connect(estate.postgresql.url(), autocommit=True) as admin:
+            commit_at_once(admin)
         with psycopg.connect(estate.master_url, autocommit=True) as master:
             catalogue.create(master, products, seed)
             master.execute("VACUUM ANALYZE")
