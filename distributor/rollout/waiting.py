@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from distributor.rollout.convergence import not_heard
-from distributor.rollout.settling import settles_at
 from distributor.rollout.state import Environment, Requirement, Rollout, RolloutState
 from distributor.rollout.step import answer_of
 
@@ -15,7 +14,7 @@ _PRESENT = timedelta(seconds=5)
 
 def waiting_for(state: Environment, now: datetime) -> str:
     """The sentence, without a full stop; empty when nothing is waited for."""
-    found = _of_active(state, state.active, now) if state.active else _of_idle(state, now)
+    found = _of_active(state, state.active, now) if state.active else _of_idle(state)
     detached = [n for n, m in sorted(state.members.items()) if m.requirement is Requirement.DETACHED]
     if detached:
         given_up = f"{_list(detached)} {'is' if len(detached) == 1 else 'are'} detached, what it shows is unknown"
@@ -54,7 +53,7 @@ def _of_converged(state: Environment, rollout: Rollout, now: datetime) -> str:
     return f"the decision to flip to release {rollout.release}"
 
 
-def _of_idle(state: Environment, now: datetime) -> str:
+def _of_idle(state: Environment) -> str:
     if state.mixed:
         return f"an operator to pick a release: {state.blocked}"
     if state.blocked:
@@ -67,9 +66,6 @@ def _of_idle(state: Environment, now: datetime) -> str:
     joining = [n for n, m in sorted(state.members.items()) if m.requirement is Requirement.JOINING]
     if joining:
         return f"{_list(joining)} to join: fenced, and on release {state.shown}"
-    due = settles_at(state)
-    if due and due > now:
-        return f"{_clock(due)}: until then the previous release is one flip away"
     return ""
 
 

@@ -50,7 +50,7 @@ def test_flipping_and_reverting_name_the_silent() -> None:
     assert said(world) == "b is detached, what it shows is unknown"
 
 
-def test_idle_says_until_when_the_previous_release_is_kept() -> None:
+def test_nothing_is_waited_for_once_all_is_online() -> None:
     world = Transcript.of()
     world.online(1)
-    assert said(world) == "2026-01-01 01:00:00 UTC: until then the previous release is one flip away"
+    assert said(world) == ""

@@ -32,4 +32,4 @@ def test_a_walk_finds_what_breaks_without_a_rule(mutant: Mutant, monkeypatch: py
     ids=["two required", "detached and back", "optional already there", "two releases, two loaders"],
 )
 def test_nothing_breaks_with_all_rules(bounds: Bounds) -> None:
-    assert walk(bounds, limit=8_000, fair_every=40).states > 1_000
+    assert walk(bounds, limit=10_000, fair_every=40).states > 1_000
