@@ -204,12 +204,12 @@ def _serves(state: Environment) -> bool:
 
 
 def _astray(state: Environment, name: str) -> bool:
-    """Whether a member may still act on an old command, or shows something else than its environment."""
-    member = state.members.get(name)
-    if member is None or state.epoch == 0:
-        return False
-    needs_fence = member.requirement in (Requirement.JOINING, Requirement.DETACHED) or bool(state.blocked)
-    return member.shows != state.shown or (needs_fence and member.floor < state.epoch)
+    """Whether asking a member helps: it may still act on an old command, or can be brought to what is online."""
+    member = state.members[name]
+    if member.floor < state.epoch:
+        joins = member.requirement is Requirement.JOINING
+        return joins or bool(state.blocked) or member.shows != state.shown
+    return member.shows != state.shown and _serves(state)
 
 
 def _has_flipped(state: Environment, report: Report) -> bool:

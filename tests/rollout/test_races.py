@@ -440,3 +440,22 @@ def test_a_permanent_refusal_after_the_decision_reverts() -> None:
 
 
 _HEAD = ("at", "member", "epoch", "rollout_id", "floor", "shows", "shadow", "clock", "fresh_id")
+
+
+def test_a_new_member_joins_by_the_next_rollout_and_is_not_asked_for_ever() -> None:
+    world = Transcript.of("a")
+    world.online(1)
+    world.tick(hours=2)
+    world.rows["c"] = MemberRow(environment="e", system="c")
+    members = {"a": Requirement.REQUIRED, "c": Requirement.REQUIRED}
+    world.feed(MembersConfigured(world.now, members, follow=True))
+    world.hello("c")
+    world.do(world.last(Abandon, "c"))
+    assert world.state.members["c"].requirement is Requirement.JOINING
+    del world.sent[:]
+    world.tick(hours=1)
+    assert not [command for command in world.sent if command.member == "c"]
+    world.hello("a")
+    world.online(2)
+    assert world.state.members["c"].shows == 2
+    assert world.state.members["c"].requirement is Requirement.REQUIRED
