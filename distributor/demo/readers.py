@@ -17,6 +17,7 @@ from typing import Any, LiteralString
 import psycopg
 
 from distributor.demo.catalogue import FIRST_MARKER, LAST_MARKER, batch_of
+from distributor.telemetry import clock
 
 MAX_KEPT_ERRORS = 20
 Row = tuple[Any, ...]
@@ -149,7 +150,7 @@ class Reader:
         if release and not lowest == highest == batch_of(release):
             self._note(self.torn, f"release {release}: change batches {lowest} to {highest} in one snapshot")
         if self.shows != (release or 0):
-            self.sightings.append(Sighting(release or 0, as_time(flipped_at), datetime.now(UTC)))  # noqa: TID251
+            self.sightings.append(Sighting(release or 0, as_time(flipped_at), clock.now()))
 
     @staticmethod
     def _note(notes: list[str], text: str) -> None:

@@ -41,6 +41,13 @@ def moment(environment: Environment) -> tuple[int, int] | None:
     return environment.epoch, environment.shown
 
 
+def settled(environment: Environment) -> bool:
+    """Whether nothing goes on and both slots of every member hold the release that is shown."""
+    return environment.active is None and all(
+        member.shows == member.shadow == environment.shown for member in environment.members.values()
+    )
+
+
 def waits_for(environment: Environment) -> tuple[str, ...]:
     """The required members that the active rollout has not heard of yet: unstaged, or unflipped once decided."""
     rollout = environment.active

@@ -16,7 +16,7 @@ import psycopg
 from distributor.demo import catalogue
 from distributor.demo.catalogue import DATASETS, Batch
 from distributor.demo.estate import EnvironmentPlan, Estate, SystemPlan
-from distributor.demo.watching import LedgerView
+from distributor.demo.watching import LedgerView, settled
 from distributor.rollout.state import Rollout
 from tests.bench.memory import peak_mb, publish_and_weigh
 from tests.bench.peers.server import commit_at_once
@@ -91,7 +91,7 @@ class Lab:
 
     def wait_settled(self) -> None:
         """Until no rollout goes on and both slots of every system hold the release that is shown."""
-        self.wait_until(self._settled, "both slots of every system")
+        self.wait_until(lambda: settled(self.ledger.environment(ENVIRONMENT)), "both slots of every system")
 
     def wait_until(self, condition: Callable[[], bool], what: str) -> None:
         """Polls a condition. Raises TimeoutError that names `what`, and RuntimeError when a role died."""
@@ -105,12 +105,6 @@ class Lab:
         self.ledger.close()
         for connection in (self.master, *self.readers):
             connection.close()
-
-    def _settled(self) -> bool:
-        state = self.ledger.environment(ENVIRONMENT)
-        return state.active is None and all(
-            member.shows == member.shadow == state.shown for member in state.members.values()
-        )
 
     def _check(self, begun: float, what: str) -> None:
         if dead := self.estate.dead():
