@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from consumers.adapters.base import TableSpec
+from consumers.adapters.postgresql_catalogue import columns_of, primary_key, relation
 from consumers.adapters.postgresql_line import Transaction
 from consumers.adapters.postgresql_text import column_type, listed, quoted
 from distributor.errors import ConfigError, SystemAlteredError
@@ -28,7 +29,6 @@ RELEASE_VIEW = "distributor_release"
 FILLFACTOR = 80
 _LONGEST_NAME = 63
 _PREPARE_LOCK = 0x6469_7374
-_KINDS = {"r": "table", "v": "view", "m": "materialized view", "f": "foreign table", "p": "partitioned table"}
 _ANEW = (
     "To have the system loaded anew, DROP SCHEMA distributor, distributor_a, distributor_b CASCADE"
     " (the readers' views and their grants go too)."
@@ -83,14 +83,14 @@ class Layout:
         known = self._known(transaction)
         for table in tables:
             for slot in SLOTS:
-                found = _columns(transaction, f"{HOME}_{slot}", table.name)
+                found = columns_of(transaction, f"{HOME}_{slot}", table.name)
                 if found and table.name not in known:
                     raise self._altered(f"{HOME}_{slot}.{table.name} is there, but was not made here")
                 if table.name in known:
                     self._compare(f"{HOME}_{slot}.{table.name}", found, table)
                     self._check_key(transaction, slot, table)
             self._check_view(transaction, table.name, {(f"{HOME}_{slot}", table.name) for slot in SLOTS}, "active")
-            if found := _columns(transaction, self._schema, table.name):
+            if found := columns_of(transaction, self._schema, table.name):
                 self._compare(f"{self._schema}.{table.name}", found, table)
         self._check_view(transaction, RELEASE_VIEW, set(), "release")
 
@@ -143,9 +143,9 @@ class Layout:
 
     def _create_views(self, transaction: Transaction, tables: Sequence[TableSpec]) -> None:
         for table in tables:
-            if not _columns(transaction, self._schema, table.name):
+            if not columns_of(transaction, self._schema, table.name):
                 transaction.run(f"CREATE VIEW {quoted(self._schema, table.name)} AS {_view(table)}")
-        if not _columns(transaction, self._schema, RELEASE_VIEW):
+        if not columns_of(transaction, self._schema, RELEASE_VIEW):
             transaction.run(
                 f"CREATE VIEW {quoted(self._schema, RELEASE_VIEW)} AS"
                 " SELECT environment, system, release, flipped_at FROM distributor.release"
@@ -153,21 +153,16 @@ class Layout:
 
     def _check_view(self, transaction: Transaction, name: str, sources: set[tuple[str, str]], pointer: str) -> None:
         """A view is ours when it reads exactly what ours read."""
-        for kind, place in transaction.run(
-            "SELECT relkind::text, oid FROM pg_class"
-            " WHERE relnamespace = to_regnamespace(quote_ident(%s)) AND relname = %s",
-            (self._schema, name),
-        ):
-            if kind != "v" or set(transaction.run(_READS, (place,))) != sources | {(HOME, pointer)}:
-                raise SystemAlteredError(
-                    f"{self._schema}.{name} is already there: a {_KINDS.get(kind, 'relation')} that was not made here",
-                    where=self._where,
-                    mend="It was not touched. Rename it, or give the readers' tables another name (into) or schema.",
-                )
+        found = relation(transaction, self._schema, name)
+        if found and (found.kind != "view" or found.reads != sources | {(HOME, pointer)}):
+            raise SystemAlteredError(
+                f"{self._schema}.{name} is already there: a {found.kind} that was not made here",
+                where=self._where,
+                mend="It was not touched. Rename it, or give the readers' tables another name (into) or schema.",
+            )
 
     def _check_key(self, transaction: Transaction, slot: SlotName, table: TableSpec) -> None:
-        found = transaction.run(_PRIMARY_KEY, (slot_table(slot, table),))
-        if {name for (name,) in found} != set(table.schema.key):
+        if primary_key(transaction, slot_table(slot, table)) != set(table.schema.key):
             raise self._altered(f"the primary key of {HOME}_{slot}.{table.name} is not ({', '.join(table.schema.key)})")
 
     def _compare(self, place: str, found: dict[str, str], table: TableSpec) -> None:
@@ -186,16 +181,6 @@ class Layout:
         return SystemAlteredError(what, where=self._where, mend=f"Put it back as it was. {_ANEW}")
 
 
-def _columns(transaction: Transaction, schema: str, name: str) -> dict[str, str]:
-    found = transaction.run(
-        "SELECT attname::text, format_type(atttypid, atttypmod)"
-        " FROM pg_attribute JOIN pg_class ON attrelid = pg_class.oid"
-        " WHERE relnamespace = to_regnamespace(quote_ident(%s)) AND relname = %s AND attnum > 0 AND NOT attisdropped",
-        (schema, name),
-    )
-    return {row[0]: row[1] for row in found}
-
-
 def _view(table: TableSpec) -> str:
     names = table.schema.column_names
     mark = "_slot"
@@ -208,18 +193,3 @@ def _view(table: TableSpec) -> str:
         f"SELECT {listed(names)} FROM ({' UNION ALL '.join(branches)}) AS both_slots"
         f" WHERE {quoted(mark)} = (SELECT slot FROM distributor.active)"
     )
-
-
-_READS = """
-    SELECT DISTINCT n.nspname::text, c.relname::text
-    FROM pg_rewrite r
-    JOIN pg_depend d ON d.classid = 'pg_rewrite'::regclass AND d.objid = r.oid AND d.refclassid = 'pg_class'::regclass
-    JOIN pg_class c ON c.oid = d.refobjid
-    JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE r.ev_class = %s AND c.oid <> r.ev_class
-"""
-_PRIMARY_KEY = """
-    SELECT attname::text FROM pg_index
-    JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY (indkey)
-    WHERE indrelid = to_regclass(%s) AND indisprimary
-"""
