@@ -65,6 +65,8 @@ class File:
                 # WAL: readers go on reading while a load is written. FULL: a reported flip survives a power cut.
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = FULL")
+                # KiB. The default of 2 MB would write pages of a large load out and read them back all the time.
+                connection.execute("PRAGMA cache_size = -65536")
             except BaseException:
                 connection.close()
                 raise

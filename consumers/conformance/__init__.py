@@ -6,4 +6,4 @@ store each time, and hands and eyes in it that are not the adapter's own (seat.p
 
 import pytest
 
-pytest.register_assert_rewrite("consumers.conformance.exam")
+pytest.register_assert_rewrite("consumers.conformance.exam", "consumers.conformance.hands")

@@ -11,7 +11,8 @@ from psycopg import sql
 
 from consumers.adapters.base import Adapter, TableSpec
 from consumers.adapters.postgresql import PostgreSQLAdapter
-from consumers.conformance.exam import ENVIRONMENT, SYSTEM, AdapterConformance, certificate_of, flip, holding, load
+from consumers.conformance.exam import ENVIRONMENT, SYSTEM, AdapterConformance
+from consumers.conformance.hands import certificate_of, flip, holding, load
 from consumers.conformance.samples import PRICE_TABLE, TABLES, batch, numbered_rows
 from consumers.conformance.seat import Reader, Seat, Sight
 from distributor.errors import ConfigError, DistributorError, SystemAlteredError, UnreachableError

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from consumers.adapters.base import TableSpec
 from consumers.adapters.sqlite import SQLiteAdapter
 from consumers.adapters.sqlite_text import double_text
-from consumers.conformance.exam import ENVIRONMENT, SYSTEM, AdapterConformance, flip, load
+from consumers.conformance.exam import ENVIRONMENT, SYSTEM, AdapterConformance
+from consumers.conformance.hands import flip, load
 from consumers.conformance.samples import PRICE_TABLE, TABLES, batch, numbered_rows
 from consumers.conformance.seat import Reader, Seat, Sight
 from distributor.errors import ConfigError
@@ -50,7 +51,7 @@ def _text(kind: str, value: Any) -> str | None:
         case _, None:
             return None
         case "boolean", 0 | 1:
-            return ["false", "true"][value]
+            return "true" if value else "false"
         case "bytes", bytes():
             return f"\\x{value.hex()}"
         case "double", b"-0":
