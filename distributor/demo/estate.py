@@ -68,6 +68,7 @@ class Estate:
         self._datasets = dict(datasets)
         self._quiet_period = quiet_period
         self._processes: dict[str, Supervised] = {}
+        self._servers: list[Callable[[], None]] = []
         self._broker_url = broker_url
         self._announce = announce
         self._exit = ExitStack()
@@ -87,9 +88,9 @@ class Estate:
         )
         with ThreadPoolExecutor(1) as pool:
             starting = pool.submit(broker.start)
-            self._exit.callback(broker.stop)
+            self._servers.append(broker.stop)
             self.postgresql.start()
-            self._exit.callback(self.postgresql.stop)
+            self._servers.append(self.postgresql.stop)
             self._create_databases()
             self._write_config(_NO_BROKER_YET)
             meanwhile()
@@ -148,9 +149,11 @@ class Estate:
     def remove(self) -> None:
         """Ends all and deletes the state directory, unless it turned out to be somebody else's."""
         # Nobody wants its state again: no role needs the time to end in good order.
-        with ThreadPoolExecutor(8) as pool:
-            list(pool.map(Supervised.kill, self._processes.values()))
+        endings = [*(process.kill for process in self._processes.values()), *self._servers]
+        with ThreadPoolExecutor(len(endings) or 1) as pool:
+            list(pool.map(lambda end: end(), endings))
         self._processes.clear()
+        self._servers.clear()
         self._exit.close()
         if self._ours:
             self.postgresql.remove()
