@@ -197,8 +197,9 @@ class Estate:
             patience=10,
             environment=machine_environment(("DISTRIBUTOR_",), {}),
         )
-        process.start()
+        # Before it starts: an interrupt may come at any moment, and must find it.
         self._processes[name] = process
+        process.start()
 
     def _member_url(self, plan: EnvironmentPlan, system: SystemPlan) -> str:
         if system.adapter == "sqlite":

@@ -84,7 +84,7 @@ def test_an_interrupted_demo_leaves_neither_processes_nor_files(
         wait_for(lambda: list(state.glob("roles/*.pid")), timeout=60, what="the start of the roles")
         demo.send_signal(number)
         assert demo.wait(60) == 130
-    assert not processes_of(state)
+    wait_for(lambda: not processes_of(state), timeout=15, what="the end of what the interrupt cut in half")
     assert not state.exists()
 
 
