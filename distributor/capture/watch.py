@@ -10,8 +10,9 @@ import psycopg
 from distributor.capture.fixed import clear_errors
 from distributor.capture.journal import Pending, pending
 
-SHORTEST_POLL = 0.02
-LONGEST_POLL = 0.2
+SHORTEST_POLL = 0.01
+LONGEST_POLL = 0.1
+_SHARE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +20,13 @@ class Gathering:
     """What the watcher remembers, times in seconds of any steady clock.
 
     `seen` is what the journal looked like last, `first_at` when changes began to gather, `last_at` when one was last
-    added.
+    added, `idle_since` the first look that found nothing.
     """
 
     seen: tuple[int, int] | None = None
     first_at: float = 0.0
     last_at: float = 0.0
-    poll: float = SHORTEST_POLL
+    idle_since: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +44,15 @@ class Publish:
 def judge(
     gathering: Gathering, waiting: Pending | None, now: float, quiet_period: float, max_delay: float
 ) -> tuple[Gathering, Wait | Publish]:
-    """The decision after one look at the journal. Durations in seconds; polls slow down while nothing happens."""
+    """The decision after one look at the journal. Durations in seconds.
+
+    While nothing happens, the next look comes after a hundredth of the time that this has lasted, at least
+    SHORTEST_POLL and at most LONGEST_POLL: a master at work is answered at once, an idle one is asked ten cheap
+    questions per second.
+    """
     if waiting is None:
-        idle = Gathering(poll=min(LONGEST_POLL, gathering.poll * 2))
-        return idle, Wait(gathering.poll)
+        since = now if gathering.idle_since is None else gathering.idle_since
+        return Gathering(idle_since=since), Wait(min(LONGEST_POLL, max(SHORTEST_POLL, (now - since) * _SHARE)))
     seen = (waiting.entries, waiting.newest)
     if gathering.seen is None:
         gathering = Gathering(seen, now - waiting.oldest_age, now)
@@ -55,7 +61,7 @@ def judge(
     due = min(gathering.last_at + quiet_period, gathering.first_at + max_delay)
     if now >= due:
         return Gathering(), Publish()
-    return replace(gathering, poll=SHORTEST_POLL), Wait(min(SHORTEST_POLL, due - now))
+    return gathering, Wait(min(SHORTEST_POLL, due - now))
 
 
 def watch(

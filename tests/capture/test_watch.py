@@ -15,11 +15,17 @@ def decisions(*looks: tuple[float, Pending | None], quiet: float = 1.0, longest:
 
 
 def test_polls_slow_down_while_nothing_happens() -> None:
-    waits = decisions(*[(float(at), None) for at in range(6)])
+    waits = decisions(*[(float(at), None) for at in range(100, 120)])
     seconds = [wait.seconds for wait in waits if isinstance(wait, Wait)]
     assert seconds[0] == SHORTEST_POLL
     assert seconds == sorted(seconds)
+    assert seconds[5] == 0.05
     assert seconds[-1] == LONGEST_POLL
+
+
+def test_a_change_makes_polls_quick_again() -> None:
+    looks = [*((float(at), None) for at in range(20)), (20.0, Pending(1, 1, 0.0)), (20.1, None)]
+    assert decisions(*looks)[-2:] == [Wait(SHORTEST_POLL)] * 2
 
 
 def test_publishes_when_it_has_been_quiet() -> None:
