@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -41,7 +42,7 @@ def rows_of_keys(conn: psycopg.Connection, source: Source, keys: frozenset[str])
     # Ten thousand look-ups cost the same in a table of any size; the planner would rather read all of it.
     conn.execute("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
     while part := list(islice(rest, KEYS_PER_SLICE)):
-        yield from copy_blocks(conn, query, {"keys": part})
+        yield from copy_blocks(conn, query, {"keys": json.dumps(part, ensure_ascii=False)})
 
 
 def all_rows(conn: psycopg.Connection, source: Source) -> Iterator[Block]:
@@ -52,9 +53,9 @@ def all_rows(conn: psycopg.Connection, source: Source) -> Iterator[Block]:
 
 
 def copy_blocks(
-    conn: psycopg.Connection, query: sql.Composed, values: dict[str, list[str]] | None = None
+    conn: psycopg.Connection, query: sql.Composed, values: Mapping[str, str] | None = None
 ) -> Iterator[Block]:
-    """The result of a query as blocks of CSV."""
+    """The result of a query as blocks of CSV. Values travel inside the statement: lists are quickest as JSON."""
     statement = sql.SQL("COPY ({}) TO STDOUT (FORMAT csv)").format(query)
     pieces: list[bytes] = []
     size = 0
@@ -93,13 +94,15 @@ def _rows_of_keys(source: Source) -> sql.Composed:
     schema = source.schema
     given = {name: sql.Identifier("k", f"k{at}") for at, name in enumerate(schema.key)}
     if len(schema.key) == 1:
-        keys = sql.SQL("(SELECT u AS k0 FROM unnest({}::text[]) AS u) AS k").format(sql.Placeholder("keys"))
+        keys = sql.SQL("json_array_elements_text({}::json) AS k(k0)").format(sql.Placeholder("keys"))
     else:
         parts = sql.SQL(", ").join(
             sql.SQL("u::jsonb ->> {} AS {}").format(sql.Literal(at), sql.Identifier(f"k{at}"))
             for at in range(len(schema.key))
         )
-        keys = sql.SQL("(SELECT {} FROM unnest({}::text[]) AS u) AS k").format(parts, sql.Placeholder("keys"))
+        keys = sql.SQL("(SELECT {} FROM json_array_elements_text({}::json) AS u) AS k").format(
+            parts, sql.Placeholder("keys")
+        )
     # The column's own equality finds the row by its index; the text decides, where equality is laxer (citext).
     found = sql.SQL(" AND ").join(
         sql.SQL('t.{column} = {given}::{type} AND ({text}) COLLATE "C" = {given}').format(

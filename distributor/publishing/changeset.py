@@ -42,7 +42,7 @@ class ChangesetWriter:
         """Takes changes in the columns of a chunk."""
         names = changeset_schema(self._schema).names
         for block in blocks:
-            self._add(block.table(names))
+            self.add(block.table(names))
 
     def inserting(self, blocks: Iterable[Block]) -> Iterator[Block]:
         """Hands rows through, each taken as an insert."""
@@ -52,10 +52,11 @@ class ChangesetWriter:
             rows = block.table(self._schema.column_names)
             ops = pa.repeat(pa.scalar(Op.INSERT.value), rows.num_rows)
             before = [pa.nulls(rows.num_rows, pa.string())] * width
-            self._add(pa.table([ops, *before, *rows.columns], schema=schema))
+            self.add(pa.table([ops, *before, *rows.columns], schema=schema))
             yield block
 
-    def _add(self, table: pa.Table) -> None:
+    def add(self, table: pa.Table) -> None:
+        """Takes a piece of changes, at most CHUNK_ROWS rows."""
         self._counts.update(Op(str(op)) for op in table[OP].to_pylist())
         if self._store is None:
             return

@@ -1,4 +1,4 @@
-"""The master's rows against the released image: what differs, as operations with both sides. Set-based, in the ledger.
+"""All of the master's rows against the released image: what differs, with both sides. Set-based, in the ledger.
 
 Everything is text, so equality is that of canonical texts, never a type's own.
 """
@@ -20,24 +20,22 @@ from distributor.store.chunks import Op
 class Comparison:
     """One dataset's comparison, inside the caller's transaction: `receive`, `changes`, `apply`.
 
-    `whole`: what is received is the whole table, so that what is not among it has gone.
+    What is received is the whole table, so that what is not among it has gone.
     """
 
-    def __init__(self, conn: psycopg.Connection, schema: DatasetSchema, *, whole: bool) -> None:
+    def __init__(self, conn: psycopg.Connection, schema: DatasetSchema) -> None:
         self._conn = conn
         self._schema = schema
-        self._whole = whole
         self._image = image_table(schema.dataset)
         self._width = range(len(schema.columns))
 
     def receive(self, blocks: Iterable[Block]) -> None:
-        """Takes rows in: of `capture.rows.all_rows` when whole, else of `rows_of_keys`."""
+        """Takes rows of `capture.rows.all_rows` in."""
         columns = sql.SQL(", ").join(sql.SQL('{} text COLLATE "C"').format(_c(at)) for at in self._width)
         self._conn.execute(
             sql.SQL("CREATE TEMPORARY TABLE incoming (there boolean DEFAULT true, {}) ON COMMIT DROP").format(columns)
         )
-        given = [_c(at) for at in self._width]
-        target = sql.SQL(", ").join(given if self._whole else [sql.Identifier("there"), *given])
+        target = sql.SQL(", ").join(_c(at) for at in self._width)
         statement = sql.SQL("COPY pg_temp.incoming ({}) FROM STDIN (FORMAT csv)").format(target)
         with self._conn.cursor() as cursor, cursor.copy(statement) as copy:
             for block in blocks:
@@ -46,8 +44,7 @@ class Comparison:
     def changes(self) -> Iterator[Block]:
         """The differences in the columns of a chunk: operation, before, after."""
         # Statistics of a table that was just made are none: say which join is right.
-        joins = "on" if self._whole else "off"
-        self._conn.execute(f"SET LOCAL enable_hashjoin = {joins}; SET LOCAL enable_mergejoin = {joins}")
+        self._conn.execute("SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on")
         self._conn.execute(self._delta())
         columns = [sql.Identifier("op"), *map(_b, self._width), *map(_a, self._width)]
         yield from copy_blocks(self._conn, sql.SQL("SELECT {} FROM pg_temp.delta").format(sql.SQL(", ").join(columns)))
@@ -89,17 +86,11 @@ class Comparison:
             sql.SQL("{} = {}").format(sql.Identifier("m", names[at]), sql.Identifier("i", f"c{at}")) for at in keys
         )
         before = [sql.Identifier("m", name) for name in names]
-        # A key that has gone comes alone, and is no row.
-        after = [
-            sql.SQL("CASE WHEN i.there THEN {} END").format(sql.Identifier("i", f"c{at}"))
-            if at in keys
-            else sql.Identifier("i", f"c{at}")
-            for at in self._width
-        ]
+        after = [sql.Identifier("i", f"c{at}") for at in self._width]
         return sql.SQL(
             "CREATE TEMPORARY TABLE delta ON COMMIT DROP AS SELECT m.ctid AS at,"
             " CASE WHEN {known} IS NULL THEN {insert} WHEN i.there THEN {update} ELSE {delete} END AS op, {columns}"
-            " FROM pg_temp.incoming AS i {join} {image} AS m ON {joined}"
+            " FROM pg_temp.incoming AS i FULL JOIN {image} AS m ON {joined}"
             " WHERE ROW({before}) IS DISTINCT FROM ROW({after})"
         ).format(
             known=before[keys[0]],
@@ -112,7 +103,6 @@ class Comparison:
                     *(sql.SQL("{} AS {}").format(value, _a(at)) for at, value in enumerate(after)),
                 ]
             ),
-            join=sql.SQL("FULL JOIN" if self._whole else "LEFT JOIN"),
             image=self._image,
             joined=joined,
             before=sql.SQL(", ").join(before),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Self
@@ -20,7 +21,7 @@ from distributor.ledger.engine import ledger_engine, transaction
 from distributor.ledger.releases import head, insert_release, publish_lock
 from distributor.model.certificate import EMPTY_TABLE, Certificate, TableCertificate
 from distributor.model.manifest import ZERO, Chunk, Counts, Manifest
-from distributor.publishing import image
+from distributor.publishing import image, keyed
 from distributor.publishing.changeset import ChangesetWriter
 from distributor.publishing.compare import Comparison
 from distributor.publishing.drift import next_schemas, settled
@@ -134,9 +135,11 @@ class Publisher:
                     with watch.phase("read"):
                         rows = self._told(all_rows(master, source), name, hear)
                         image.fill(raw, source.schema, writer.inserting(rows))
-                elif name in whole or taken.keys.get(name):
-                    rows = all_rows(master, source) if name in whole else rows_of_keys(master, source, taken.keys[name])
-                    self._compare(raw, source, self._told(rows, name, hear), writer, name in whole, watch)
+                elif name in whole:
+                    self._compare(raw, source, self._told(all_rows(master, source), name, hear), writer, watch)
+                elif keys := taken.keys.get(name):
+                    rows = rows_of_keys(master, source, keys)
+                    self._compare_keyed(raw, source, self._told(rows, name, hear), writer, watch)
             changed[name] = _Changed(tuple(writer.chunks), writer.counts, writer.certificate)
         if moved := {name: at for name, at in identities.items() if compared.get(name) != at}:
             image.save_sources(raw, moved)
@@ -171,10 +174,9 @@ class Publisher:
         source: Source,
         rows: Iterable[Block],
         writer: ChangesetWriter,
-        whole: bool,
         watch: Stopwatch,
     ) -> None:
-        comparison = Comparison(raw, source.schema, whole=whole)
+        comparison = Comparison(raw, source.schema)
         with watch.phase("read"):
             comparison.receive(rows)
         with watch.phase("compare"):
@@ -182,6 +184,17 @@ class Publisher:
         with watch.phase("image"):
             comparison.apply(writer.counts)
             comparison.close()
+
+    @staticmethod
+    def _compare_keyed(
+        raw: psycopg.Connection, source: Source, rows: Iterable[Block], writer: ChangesetWriter, watch: Stopwatch
+    ) -> None:
+        """While the ledger writes a block to the image, the block's chunk and certificates are made."""
+        with watch.phase("compare"), ThreadPoolExecutor(1) as hand:
+            for changes in keyed.differences(raw, source.schema, rows):
+                applied = hand.submit(keyed.apply, raw, source.schema, changes)
+                writer.add(changes)
+                applied.result()
 
     def _manifest(self, parent: _Parent, sources: dict[str, Source], changed: dict[str, _Changed]) -> Manifest:
         before = parent.manifest
