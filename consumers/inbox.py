@@ -66,7 +66,6 @@ class Inbox:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
             self._connection.execute("pragma journal_mode = wal")
-            self._connection.execute("pragma synchronous = full")
             self._connection.executescript(_TABLES)
         except (OSError, sqlite3.Error) as error:
             raise self._unreachable(error) from error
@@ -86,6 +85,7 @@ class Inbox:
             letter.body,
             letter.received_at.isoformat(),
             letter.traceparent,
+            lasting=True,
         )
         point(Point.INBOX_AFTER_SAVE)
 
@@ -147,9 +147,11 @@ class Inbox:
         with self._lock:
             self._connection.close()
 
-    def _write(self, statement: str, *values: object) -> None:
+    def _write(self, statement: str, *values: object, lasting: bool = False) -> None:
+        """A power cut may undo what is not `lasting`: then an answer is given twice, or an older row remembered."""
         try:
             with self._lock:
+                self._connection.execute(f"pragma synchronous = {'full' if lasting else 'normal'}")
                 self._connection.execute(statement, values)
         except sqlite3.Error as error:
             raise self._unreachable(error) from error
