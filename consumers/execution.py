@@ -10,7 +10,7 @@ from consumers.adapters.base import Adapter
 from consumers.loading import Phases, fill
 from consumers.planning import Plan, Target, empty_certificate, plan, target_of
 from consumers.reports import Job, about
-from distributor.errors import MessageError
+from distributor.errors import DistributorError, MessageError
 from distributor.mapping.tables import SystemMapping
 from distributor.model.certificate import Certificate
 from distributor.model.manifest import Manifest
@@ -22,10 +22,13 @@ from distributor.store.chain import walk
 from distributor.store.chunks import read_manifest
 from distributor.telemetry import clock
 from distributor.telemetry.faults import Point, point
+from distributor.telemetry.logs import logger
 from distributor.wire import messages as wire
 
 PROGRESS_SECONDS = 0.25
+_log = logger("consumer")
 _MANIFESTS = 8
+_CERTIFICATES = 4
 
 _BEFORE: dict[type[wire.MemberCommand], Point] = {
     wire.FlipCommand: Point.FLIP_BEFORE_COMMIT,
@@ -67,7 +70,7 @@ class Executor:
         self._progress = progress
         self._checkpoint = checkpoint
         self._manifests: dict[str, Manifest] = {}
-        self._prepared: Target | None = None
+        self._certificates: dict[str, Certificate] = {}
         self._met = False
 
     def hello(self, job: Job | None = None) -> wire.HelloReport:
@@ -85,8 +88,8 @@ class Executor:
         self._meet()
         command = to_command(job.command)
         target = self._target(job.command)
-        if target is not None:
-            self._prepare(target)
+        if target is not None and target.tables:
+            self._adapter.prepare(self._environment, self._mapping.system, target.tables)
         with self._adapter.member() as transaction:
             outcome = member.answer(
                 transaction.row,
@@ -119,12 +122,21 @@ class Executor:
         self._adapter.prepare(self._environment, self._mapping.system, ())
         with self._adapter.member() as transaction:
             self.row = transaction.row
+        self._restore_views()
         self._met = True
 
-    def _prepare(self, target: Target) -> None:
-        if target.tables and (self._prepared is None or self._prepared.tables != target.tables):
+    def _restore_views(self) -> None:
+        """What readers look at, if it went while nobody was here. Another mapping has tables that are not there yet."""
+        online = self.row.online
+        if online.manifest is None or online.identity is None or online.identity.mapping != self._mapping.version:
+            return
+        try:
+            target = target_of(
+                self._mapping, online.identity.release, online.manifest, self._manifest(online.manifest)
+            )
             self._adapter.prepare(self._environment, self._mapping.system, target.tables)
-            self._prepared = target
+        except DistributorError as error:
+            _log.warning("what readers look at could not be looked after", error=str(error))
 
     def _target(self, command: wire.MemberCommand) -> Target | None:
         """What a stage or settle asks for; for release 0, in the shapes of what the slots hold."""
@@ -141,13 +153,31 @@ class Executor:
             self._manifests[sha256] = read_manifest(self._store, sha256)
         return self._manifests[sha256]
 
+    def _certificate(self, text: str) -> Certificate:
+        """A slot's certificate, from the JSON in the row: most often one that was written here."""
+        if text not in self._certificates:
+            self._keep(text, Certificate.model_validate_json(text))
+        return self._certificates[text]
+
+    def _written(self, certificate: Certificate) -> str:
+        text = certificate.model_dump_json()
+        self._keep(text, certificate)
+        return text
+
+    def _keep(self, text: str, certificate: Certificate) -> None:
+        while len(self._certificates) >= _CERTIFICATES:
+            del self._certificates[next(iter(self._certificates))]
+        self._certificates[text] = certificate
+
     def _load(self, job: Job, row: MemberRow, load: Load, target: Target) -> wire.MemberReport:
         phases = Phases()
         with phases.phase("plan"):
-            way = plan(row.slots[load.slot], target, partial(walk, self._store, target.manifest, target.release))
+            ways = partial(walk, self._store, target.manifest, target.release, read=self._manifest)
+            way = plan(row.slots[load.slot], target, ways, self._certificate)
         notify = self._notifier(job, phases, way)
         with self._adapter.loading(load.slot) as loading:
             certificate = fill(loading, way, target.tables, self._store, phases, notify)
+            stored = self._written(certificate)
             point(Point.LOAD_BEFORE_COMMIT)
             with phases.phase("commit"):
                 committed = loading.commit(
@@ -156,7 +186,7 @@ class Executor:
                         load,
                         identity=target.identity,
                         manifest=target.manifest,
-                        certificate=certificate.model_dump_json(),
+                        certificate=stored,
                     )
                 )
         point(Point.LOAD_AFTER_COMMIT)
@@ -211,9 +241,7 @@ class Executor:
 
     def _staged(self, job: Job, row: MemberRow, phases: Phases) -> wire.StagedReport:
         slot = row.slots[row.staged_slot] if row.staged_slot else Slot()
-        certificate = (
-            Certificate.model_validate_json(slot.certificate) if slot.certificate else empty_certificate(self._mapping)
-        )
+        certificate = self._certificate(slot.certificate) if slot.certificate else empty_certificate(self._mapping)
         return about(
             wire.StagedReport,
             row,

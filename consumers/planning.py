@@ -66,10 +66,12 @@ def target_of(mapping: SystemMapping, release: int, sha256: str | None, manifest
     return Target(release, identity if release else None, sha256, tables)
 
 
-def plan(slot: Slot, target: Target, walk: Walk) -> Plan:
+def plan(
+    slot: Slot, target: Target, walk: Walk, read: Callable[[str], Certificate] = Certificate.model_validate_json
+) -> Plan:
     """The cheapest way, by rows. A torn slot, another mapping or other shapes leave only the rebuild.
 
-    Raises StoreError when no chain reaches the target.
+    `read` gives the certificate for its JSON in the slot. Raises StoreError when no chain reaches the target.
     """
     reason = _must_rebuild(slot, target)
     if not reason:
@@ -80,7 +82,7 @@ def plan(slot: Slot, target: Target, walk: Walk) -> Plan:
             # The target may still be reachable from nothing: a slot of another history is no reason to refuse.
             reason = str(error)
         else:
-            delta = Plan(chain, base=Certificate.model_validate_json(slot.certificate))
+            delta = Plan(chain, base=read(slot.certificate))
             if target.release > slot.identity.release:
                 return delta
             rebuild = _rebuild(target, walk, "fewer rows than the way back")
