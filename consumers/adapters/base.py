@@ -95,10 +95,10 @@ class Adapter(Protocol):
         """Creates what is missing: the row, two slots, what readers look at, `distributor_release`. Idempotent.
 
         Called first without tables, before any release is known: then only the row and `distributor_release` come to
-        be, so that the member can be answered for. Called again with the tables of a release before each load whose
-        tables are not those of the call before. After a restart a flip may come before that second call. Raises
-        SystemAlteredError when something of the user's stands in the way or a slot has another shape,
-        UnreachableError.
+        be, so that the member can be answered for. Called again with the tables of a release at every stage: so it
+        is cheap when all is there, and it makes again what readers look at and somebody took away. After a restart a
+        flip may come before that second call. Raises SystemAlteredError when something of the user's stands in the
+        way or a slot has another shape, UnreachableError.
         """
 
     def member(self) -> AbstractContextManager[MemberTransaction]:

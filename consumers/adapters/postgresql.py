@@ -32,12 +32,22 @@ class PostgreSQLAdapter:
         # The member's row must be lockable while a load or an audit runs.
         self._bulk = Line(settings.url)
         self._layout = Layout(self._control.where, settings.schema_)
+        self._prepared: tuple[tuple[TableSpec, ...], frozenset[tuple[object, ...]]] | None = None
 
     def prepare(self, environment: str, system: str, tables: Sequence[TableSpec]) -> None:
-        """Creates what is missing. Raises as `Layout.prepare` does, or UnreachableError."""
+        """Creates what is missing. Raises as `Layout.prepare` does, or UnreachableError.
+
+        For the tables of the call before, it only looks whether somebody touched what readers look at.
+        """
+        wanted = tuple(tables)
         with self._control.transaction() as transaction:
-            self._layout.prepare(transaction, MemberRow(environment=environment, system=system), tables)
+            if self._prepared and self._prepared == (wanted, self._layout.sight(transaction, wanted)):
+                return
+            self._prepared = None
+            self._layout.prepare(transaction, MemberRow(environment=environment, system=system), wanted)
+            sight = self._layout.sight(transaction, wanted)
             transaction.commit()
+        self._prepared = wanted, sight
 
     @contextmanager
     def member(self) -> Iterator[PostgreSQLMember]:

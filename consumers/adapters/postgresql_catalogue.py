@@ -30,6 +30,12 @@ _PRIMARY_KEY = """
     WHERE indrelid = to_regclass(%s) AND indisprimary
 """
 
+_MADE = """
+    SELECT c.relname::text, c.relkind::text, c.oid::bigint, r.oid::bigint, r.xmin::text
+    FROM pg_class c LEFT JOIN pg_rewrite r ON r.ev_class = c.oid
+    WHERE c.relnamespace = to_regnamespace(quote_ident(%s)) AND c.relname = ANY (%s)
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Relation:
@@ -44,6 +50,11 @@ def relation(transaction: Transaction, schema: str, name: str) -> Relation | Non
     for kind, place in transaction.run(_RELATION, (schema, name)):
         return Relation(_KINDS.get(kind, "relation"), {(row[0], row[1]) for row in transaction.run(_READS, (place,))})
     return None
+
+
+def made(transaction: Transaction, schema: str, names: list[str]) -> frozenset[tuple[object, ...]]:
+    """What tells relations of these names from any that are made later, or under another definition."""
+    return frozenset(transaction.run(_MADE, (schema, names)))
 
 
 def columns_of(transaction: Transaction, schema: str, name: str) -> dict[str, str]:

@@ -16,17 +16,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from consumers.adapters.base import TableSpec
-from consumers.adapters.postgresql_catalogue import columns_of, primary_key, relation
+from consumers.adapters.postgresql_catalogue import columns_of, made, primary_key, relation
 from consumers.adapters.postgresql_line import Transaction
 from consumers.adapters.postgresql_text import column_type, listed, quoted
 from distributor.errors import ConfigError, SystemAlteredError
 from distributor.rollout.member_row import MemberRow, SlotName
+from distributor.telemetry.logs import logger
 
 HOME = "distributor"
 SLOTS: tuple[SlotName, ...] = ("a", "b")
 RELEASE_VIEW = "distributor_release"
 # Room in each page keeps updates of columns without an index on the row's page (HOT): no index is written.
 FILLFACTOR = 80
+_log = logger("adapter")
 _LONGEST_NAME = 63
 _PREPARE_LOCK = 0x6469_7374
 _ANEW = (
@@ -56,6 +58,11 @@ class Layout:
         self._where = where
         self._schema = schema
 
+    def sight(self, transaction: Transaction, tables: Sequence[TableSpec]) -> frozenset[tuple[object, ...]]:
+        """The views of these tables, and `distributor_release`, as they stand: equal for as long as nobody touched
+        them. One look into the catalogue."""
+        return made(transaction, self._schema, [RELEASE_VIEW, *(table.name for table in tables)])
+
     def prepare(self, transaction: Transaction, row: MemberRow, tables: Sequence[TableSpec]) -> None:
         """Creates what is missing; `row` is the member's first one.
 
@@ -76,7 +83,7 @@ class Layout:
         for table in tables:
             if table.name not in known:
                 self._create_slots(transaction, table)
-        self._create_views(transaction, tables)
+        self._create_views(transaction, tables, known)
 
     def check(self, transaction: Transaction, tables: Sequence[TableSpec]) -> None:
         """Compares every slot table and view that should be there with its shape. Raises SystemAlteredError."""
@@ -141,9 +148,13 @@ class Layout:
                 transaction.run(f"CREATE INDEX ON {place} ({listed(index.columns)})")
         transaction.run("INSERT INTO distributor.slot_table VALUES (%s)", (table.name,))
 
-    def _create_views(self, transaction: Transaction, tables: Sequence[TableSpec]) -> None:
+    def _create_views(self, transaction: Transaction, tables: Sequence[TableSpec], known: set[str]) -> None:
         for table in tables:
             if not columns_of(transaction, self._schema, table.name):
+                if table.name in known:
+                    _log.warning(
+                        "a view was gone and is made again; its grants are not", view=f"{self._schema}.{table.name}"
+                    )
                 transaction.run(f"CREATE VIEW {quoted(self._schema, table.name)} AS {_view(table)}")
         if not columns_of(transaction, self._schema, RELEASE_VIEW):
             transaction.run(

@@ -13,6 +13,7 @@ from psycopg.conninfo import conninfo_to_dict
 from distributor.errors import ConfigError, DistributorError, SystemAlteredError, UnreachableError
 
 OLDEST_SERVER = 140000
+_BEGIN = b"BEGIN"
 _Parameters = tuple[object, ...] | None
 _CONNECT: dict[str, Any] = {
     "connect_timeout": 10,
@@ -21,6 +22,8 @@ _CONNECT: dict[str, Any] = {
     "keepalives_count": 3,
     "application_name": "distributor",
     "client_encoding": "UTF8",
+    # `Transaction` begins by itself, in one journey with the first statement.
+    "autocommit": True,
 }
 # The first six are what canonical text is defined under; the keepalives free a vanished client's locks.
 _SESSION = {
@@ -38,6 +41,8 @@ _SESSION = {
     # Deltas are looked up key by key in a table that is larger than they are, on storage without moving arms.
     "random_page_cost": "1.1",
     "jit": "off",
+    # A staging table that is there already is no news.
+    "client_min_messages": "warning",
 }
 
 
@@ -90,8 +95,6 @@ class Line:
         return self._connection
 
     def _set_up(self, connection: psycopg.Connection[Any]) -> None:
-        # Server-side prepared statements would be planned for staging tables of another size.
-        connection.prepare_threshold = None
         if connection.info.server_version < OLDEST_SERVER:
             version = connection.info.parameter_status("server_version")
             raise ConfigError(f"PostgreSQL {version} is too old", where=self.where, mend="Version 14 is the oldest.")
@@ -107,7 +110,6 @@ class Line:
         connection.execute(
             "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
         )
-        connection.commit()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -132,34 +134,71 @@ class Line:
 
 
 class Transaction:
-    """What is done inside `Line.transaction`. Statements without parameters are taken as they stand, `%` and all."""
+    """What is done inside `Line.transaction`. Statements without parameters are taken as they stand, `%` and all.
+
+    What needs no answer waits for the next statement and travels with it: one journey to the server for all.
+    """
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         self._connection = connection
+        # The client puts parameters in: the server takes several statements at once only without any.
+        self._cursor = psycopg.ClientCursor(connection)
+        self._waiting = [_BEGIN]
+
+    def later(self, statement: str, parameters: _Parameters = None) -> None:
+        """Executes one statement together with the next one that is run; what it fails with is raised there."""
+        text = statement.encode()
+        self._waiting.append(text if parameters is None else self._cursor.mogrify(text, parameters).encode())
 
     def run(self, statement: str, parameters: _Parameters = None) -> list[tuple[Any, ...]]:
-        """Executes one statement: its rows, if it has any."""
-        cursor = self._connection.execute(statement.encode(), parameters)
-        return cursor.fetchall() if cursor.description else []
+        """Executes one statement, after those that wait: its rows, if it has any."""
+        self.later(statement, parameters)
+        return self._answers()[-1]
+
+    def run_all(self, *statements: str) -> list[list[tuple[Any, ...]]]:
+        """Executes statements in one journey, after those that wait: the rows of each."""
+        for statement in statements:
+            self.later(statement)
+        return self._answers()[-len(statements) :]
 
     def copy(self, statement: str, content: memoryview) -> None:
         """`COPY … FROM STDIN` with the whole content."""
-        with self._connection.cursor() as cursor, cursor.copy(statement.encode()) as copy:
+        self._flush()
+        with self._cursor.copy(statement.encode()) as copy:
             copy.write(content)
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """A part that is undone alone when it raises."""
+        self._flush()
         with self._connection.transaction():
             yield
 
     def commit(self) -> None:
         """Makes everything so far durable."""
-        self._connection.commit()
+        self.later("COMMIT")
+        self._flush()
+        self._waiting = [_BEGIN]
 
     def rollback(self) -> None:
         """Undoes everything so far."""
         self._connection.rollback()
+        self._waiting = [_BEGIN]
+
+    def _flush(self) -> None:
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
+            self._cursor.execute(b";\n".join(waiting))
+
+    def _answers(self) -> list[list[tuple[Any, ...]]]:
+        self._flush()
+        answers = [self._rows()]
+        while self._cursor.nextset():
+            answers.append(self._rows())
+        return answers
+
+    def _rows(self) -> list[tuple[Any, ...]]:
+        return self._cursor.fetchall() if self._cursor.description else []
 
 
 _EXAMPLE = "It looks like postgresql://user:password@host:5432/database."

@@ -13,13 +13,15 @@ from consumers.adapters.base import Batch, TableSpec, Touched
 from consumers.adapters.postgresql_layout import HOME, slot_table
 from consumers.adapters.postgresql_line import Line, Transaction
 from consumers.adapters.postgresql_row import lock_row, save_row
-from consumers.adapters.postgresql_text import certificate, column_type, listed, quoted, sums
+from consumers.adapters.postgresql_text import certificate, column_type, in_statement, listed, quoted, sums
 from distributor.errors import DistributorError
-from distributor.model.certificate import EMPTY_TABLE, TableCertificate
+from distributor.model.certificate import EMPTY_TABLE
 from distributor.model.dataset import DatasetSchema
 from distributor.rollout.member_row import MemberRow, SlotName
 
 _SLOT_LOCK = 0x6469_7374
+# So few rows travel inside the statements: staging tables and COPY would cost more than the rows themselves.
+_FEW = 200
 
 
 class PostgreSQLLoading:
@@ -34,9 +36,11 @@ class PostgreSQLLoading:
         self._check = check
         # Whether a table held no row when this load came to it: then COPY goes straight into it.
         self._empty: dict[str, bool] = {}
+        # Staging tables in which this transaction has left rows.
+        self._used: set[str] = set()
         # Rows of two loads must not mix, and a load that hangs must not be waited for without an end.
-        transaction.run("SET LOCAL lock_timeout = '10s'")
-        transaction.run("SELECT pg_advisory_xact_lock(%s, %s)", (_SLOT_LOCK, ord(slot)))
+        transaction.later("SET LOCAL lock_timeout = '10s'")
+        transaction.later("SELECT pg_advisory_xact_lock(%s, %s)", (_SLOT_LOCK, ord(slot)))
 
     def clear(self, table: TableSpec) -> None:
         """Empties the table's slot."""
@@ -68,24 +72,35 @@ class PostgreSQLLoading:
         return row
 
     def _apply(self, batch: Batch) -> Touched:
-        run, table = self._transaction.run, batch.table
-        place, key = slot_table(self._slot, table), listed(table.schema.key)
+        table, key = batch.table, batch.table.schema.key
+        if batch.rows <= _FEW:
+            pieces = (batch.upserts, batch.deletes, pa.concat_tables([batch.upserts.select(key), batch.deletes]))
+            return self._write(batch, *(in_statement(piece, table.schema) for piece in pieces))
         rows, keys = self._staging(table.schema)
-        run(f"TRUNCATE {rows}, {keys}")
-        touched = f"{place} AS t JOIN (SELECT {key} FROM {rows} UNION ALL SELECT {key} FROM {keys}) AS k USING ({key})"
         if self._is_empty(table) and not batch.deletes.num_rows:
             # A key that is there already shows itself: only then is there anything to look up.
             with suppress(psycopg.errors.UniqueViolation), self._transaction.savepoint():
-                self._copy(place, batch.upserts)
-                self._copy(keys, batch.upserts.select(table.schema.key))
-                return Touched(EMPTY_TABLE, self._sums(table, touched))
+                self._copy(slot_table(self._slot, table), batch.upserts)
+                self._copy(keys, batch.upserts.select(key))
+                return Touched(EMPTY_TABLE, certificate(self._transaction.run(self._sums(table, keys))))
         self._empty[table.name] = False
         self._copy(rows, batch.upserts)
         self._copy(keys, batch.deletes)
-        before = self._sums(table, touched)
-        run(_delete(place, keys, table.schema))
-        run(_upsert(place, rows, table.schema))
-        return Touched(before, self._sums(table, touched))
+        return self._write(
+            batch, rows, keys, f"(SELECT {listed(key)} FROM {rows} UNION ALL SELECT {listed(key)} FROM {keys})"
+        )
+
+    def _write(self, batch: Batch, rows: str, keys: str, touched: str) -> Touched:
+        """Deletes and upserts, and both sides read back, in one journey. The sources are relations, as SQL."""
+        place, schema = slot_table(self._slot, batch.table), batch.table.schema
+        look = self._sums(batch.table, touched)
+        statements = [look]
+        if batch.deletes.num_rows:
+            statements.append(_delete(place, keys, schema))
+        if batch.upserts.num_rows:
+            statements.append(_upsert(place, rows, schema))
+        before, *_, after = self._transaction.run_all(*statements, look)
+        return Touched(certificate(before), certificate(after))
 
     def _is_empty(self, table: TableSpec) -> bool:
         if table.name not in self._empty:
@@ -93,18 +108,23 @@ class PostgreSQLLoading:
             self._empty[table.name] = not found
         return self._empty[table.name]
 
-    def _sums(self, table: TableSpec, touched: str) -> TableCertificate:
-        return certificate(self._transaction.run(sums(table, touched)))
+    def _sums(self, table: TableSpec, keys: str) -> str:
+        place, key = slot_table(self._slot, table), listed(table.schema.key)
+        return sums(table, f"{place} AS t JOIN (SELECT {key} FROM {keys} AS k) AS k USING ({key})")
 
     def _staging(self, schema: DatasetSchema) -> tuple[str, str]:
-        """Two temporary tables, for rows and for keys alone; made once per connection and shape."""
+        """Two empty temporary tables, for rows and for keys alone; made once per connection and shape."""
         names = []
+        types = {column.name: column_type(column.type) for column in schema.columns}
         for prefix, columns in (("rows", schema.column_names), ("keys", schema.key)):
             name = f"pg_temp.{prefix}_{schema.fingerprint[:24]}"
-            if self._transaction.run("SELECT 1 WHERE to_regclass(%s) IS NULL", (name,)):
-                types = {column.name: column_type(column.type) for column in schema.columns}
+            if name in self._used:
+                self._transaction.later(f"TRUNCATE {name}")
+            else:
                 listing = ", ".join(f"{quoted(column)} {types[column]}" for column in columns)
-                self._transaction.run(f"CREATE TEMPORARY TABLE {name} ({listing}) ON COMMIT DELETE ROWS")
+                create = f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ({listing}) ON COMMIT DELETE ROWS"
+                self._transaction.later(create)
+            self._used.add(name)
             names.append(name)
         return names[0], names[1]
 

@@ -16,12 +16,15 @@ def lock_row(transaction: Transaction) -> MemberRow:
 
 
 def save_row(transaction: Transaction, read: MemberRow, row: MemberRow) -> None:
-    """Writes the row; what readers see follows when it says so. This is the flip: DML on three one-row tables."""
-    transaction.run("UPDATE distributor.member SET row = %s::jsonb WHERE id = 1", (row.model_dump_json(),))
+    """Writes the row with the commit; what readers see follows when it says so.
+
+    This is the flip: DML on three one-row tables.
+    """
+    transaction.later("UPDATE distributor.member SET row = %s::jsonb WHERE id = 1", (row.model_dump_json(),))
     if row.active != read.active:
-        transaction.run("UPDATE distributor.active SET slot = %s WHERE id = 1", (row.active,))
+        transaction.later("UPDATE distributor.active SET slot = %s WHERE id = 1", (row.active,))
     if _shown(row) != _shown(read):
-        transaction.run("UPDATE distributor.release SET release = %s, flipped_at = %s WHERE id = 1", _shown(row)[1:])
+        transaction.later("UPDATE distributor.release SET release = %s, flipped_at = %s WHERE id = 1", _shown(row)[1:])
 
 
 def _shown(row: MemberRow) -> tuple[object, ...]:

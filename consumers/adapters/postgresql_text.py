@@ -6,10 +6,14 @@ The expressions count on the session settings of `postgresql_line`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+
+import pyarrow as pa
 
 from consumers.adapters.base import TableSpec
 from distributor.model.certificate import TableCertificate, from_sums
+from distributor.model.dataset import DatasetSchema
 from distributor.model.types import Kind, LogicalType
 
 # Spelled as format_type() spells them, so that a catalogue's answer can be compared with what was asked for.
@@ -67,6 +71,16 @@ def canonical_rows(table: TableSpec, source: str) -> str:
         f"{canonical('t.' + quoted(column.name), column.type)} AS c{i}" for i, column in enumerate(table.schema.columns)
     )
     return f"SELECT {', '.join(texts)} FROM {source}"
+
+
+def in_statement(rows: pa.Table, schema: DatasetSchema) -> str:
+    """Rows of canonical texts, of some columns of a dataset, as a relation that carries them in its own text."""
+    types = {column.name: column_type(column.type) for column in schema.columns}
+    names = [f"c{i}" for i in range(rows.num_columns)]
+    columns = zip(names, rows.column_names, strict=True)
+    values = ", ".join(f"{text}::{types[column]} AS {quoted(column)}" for text, column in columns)
+    texts = literal(json.dumps(rows.rename_columns(names).to_pylist(), ensure_ascii=False))
+    return f"(SELECT {values} FROM json_to_recordset({texts}) AS texts({', '.join(f'{c} text' for c in names)}))"
 
 
 def sums(table: TableSpec, source: str) -> str:

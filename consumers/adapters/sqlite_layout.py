@@ -28,8 +28,10 @@ RELEASE = "distributor_release"
 _HOME_TABLES = (
     "CREATE TABLE _distributor_member (id INTEGER PRIMARY KEY CHECK (id = 1), row TEXT NOT NULL)",
     "CREATE TABLE _distributor_table (name TEXT PRIMARY KEY NOT NULL, shape TEXT NOT NULL)",
+)
+_RELEASE_TABLE = (
     "CREATE TABLE distributor_release"
-    " (environment TEXT NOT NULL, system TEXT NOT NULL, release INTEGER NOT NULL, flipped_at TEXT)",
+    " (environment TEXT NOT NULL, system TEXT NOT NULL, release INTEGER NOT NULL, flipped_at TEXT)"
 )
 
 
@@ -51,7 +53,6 @@ def prepare(connection: sqlite3.Connection, where: str, row: MemberRow, tables: 
         for statement in _HOME_TABLES:
             connection.execute(statement)
         connection.execute("INSERT INTO _distributor_member VALUES (1, ?)", (row.model_dump_json(),))
-        connection.execute("INSERT INTO distributor_release VALUES (?, ?, 0, NULL)", (row.environment, row.system))
     owner = read_row(connection, where)
     if (owner.environment, owner.system) != (row.environment, row.system):
         raise ConfigError(
@@ -60,6 +61,7 @@ def prepare(connection: sqlite3.Connection, where: str, row: MemberRow, tables: 
             where=where,
             mend="Every member needs a file of its own.",
         )
+    _show(connection, where, owner)
     for table in tables:
         views = {_view(slot, table.name, table.schema) for slot in SLOTS}
         if (there := _made(connection, table.name)) and there not in views:
@@ -69,6 +71,18 @@ def prepare(connection: sqlite3.Connection, where: str, row: MemberRow, tables: 
             _create_slots(connection, table)
         if not there:
             connection.execute(_view(owner.active, table.name, table.schema))
+
+
+def _show(connection: sqlite3.Connection, where: str, row: MemberRow) -> None:
+    """Makes `distributor_release` and its row, if somebody took them away."""
+    made = _made(connection, RELEASE)
+    if made not in ("", _RELEASE_TABLE):
+        raise _in_the_way(where, RELEASE)
+    if not made:
+        connection.execute(_RELEASE_TABLE)
+    if not connection.execute(f"SELECT 1 FROM {RELEASE}").fetchone():
+        values = (row.environment, row.system, *_shown(row))
+        connection.execute(f"INSERT INTO {RELEASE} VALUES (?, ?, ?, ?)", values)
 
 
 def check(connection: sqlite3.Connection, where: str, table: TableSpec) -> None:
