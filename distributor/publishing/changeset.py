@@ -57,7 +57,8 @@ class ChangesetWriter:
 
     def add(self, table: pa.Table) -> None:
         """Takes a piece of changes, at most CHUNK_ROWS rows."""
-        self._counts.update(Op(str(op)) for op in table[OP].to_pylist())
+        for op in Op:
+            self._counts[op] += table[OP].filter(pc.equal(table[OP], pa.scalar(op.value))).length()
         if self._store is None:
             return
         self.chunks.append(write_chunk(self._store, self._schema, table))
