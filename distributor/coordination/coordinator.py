@@ -18,6 +18,7 @@ from distributor.coordination.step import Step, peek, step
 from distributor.errors import DistributorError, UnreachableError
 from distributor.ledger import inbox, outbox
 from distributor.ledger.engine import ledger_engine, transaction
+from distributor.ledger.tables import OUTBOX_CHANNEL, RELEASES_CHANNEL
 from distributor.messaging.amqp import Broker, connected, patient
 from distributor.messaging.relay import Relay, listen
 from distributor.requests.rollouts import configure
@@ -64,7 +65,7 @@ class Coordinator:
         self._settings = settings
         self._engine = engine
         self._loop = asyncio.get_running_loop()
-        self._outgoing = asyncio.Event()
+        self._outgoing, self._released = asyncio.Event(), asyncio.Event()
         self._nudges = {name: asyncio.Event() for name in settings.environments}
         store = DirectoryStore(settings.resolve(settings.store.path))
         self._deliveries = Deliveries(engine, settings, store, self._stepped)
@@ -87,7 +88,9 @@ class Coordinator:
                 tasks.create_task(self._ticks(environment))
             tasks.create_task(keep_present(self._engine, "coordinator", {"environments": list(self._nudges)}))
             tasks.create_task(self._purges())
-            tasks.create_task(_for_ever(listen, self._engine, self._outgoing))
+            channels = {OUTBOX_CHANNEL: self._outgoing, RELEASES_CHANNEL: self._released}
+            tasks.create_task(_for_ever(listen, self._engine, channels))
+            tasks.create_task(self._follows())
             tasks.create_task(self._sessions(ready))
 
     async def _sessions(self, ready: Callable[[], None] | None) -> None:
@@ -145,6 +148,16 @@ class Coordinator:
                 async with asyncio.timeout(wait.total_seconds()):
                     await nudge.wait()
             nudge.clear()
+
+    async def _follows(self) -> None:
+        """The announcement comes through the broker for certain; the ledger tells of a release at once."""
+        while True:
+            await self._released.wait()
+            self._released.clear()
+            try:
+                await patiently(self._deliveries.follow_all)
+            except DistributorError as error:
+                _log.warning("the announcement is waited for", why=str(error))
 
     def _tick(self, environment: str) -> Step:
         tick = Tick(now(), new_id())

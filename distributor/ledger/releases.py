@@ -6,11 +6,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, Row, func, insert, literal, select
+from sqlalchemy import Connection, Row, func, insert, literal, select, text
 from sqlalchemy.exc import IntegrityError
 
 from distributor.errors import PublishConflictError, RefusedError
 from distributor.ledger.outbox import OutgoingMessage, enqueue
+from distributor.ledger.tables import RELEASES_CHANNEL
 from distributor.ledger.tables import releases as table
 from distributor.model.manifest import ZERO, Counts, Manifest
 from distributor.telemetry.clock import new_id
@@ -19,6 +20,7 @@ from distributor.wire.messages import ReleaseAnnounced
 
 # Any constant will do, as long as no other advisory lock of this service uses it.
 _PUBLISH_LOCK = 0x7064_7075_626C
+_NOTIFY = text(f"NOTIFY {RELEASES_CHANNEL}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ def insert_release(
     if not inserted or manifest.release != manifest.parent_release + 1:
         raise _conflict(manifest)
     enqueue(conn, [_announcement(record)])
+    conn.execute(_NOTIFY)
     return record
 
 

@@ -20,6 +20,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 SCHEMA = "ledger"
 OUTBOX_CHANNEL = "distributor_outbox"
+RELEASES_CHANNEL = "distributor_releases"
 
 metadata = MetaData(schema=SCHEMA)
 

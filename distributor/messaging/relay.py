@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
 import psycopg
+from psycopg import sql
 from sqlalchemy import Connection, Engine
 
 from distributor.errors import UnreachableError
 from distributor.ledger import audit, outbox
 from distributor.ledger.engine import clear_errors, first_line
-from distributor.ledger.tables import OUTBOX_CHANNEL
 from distributor.messaging.amqp import Broker, Parcel
 from distributor.messaging.finishing import finishing
 from distributor.telemetry import attributes as name
@@ -62,17 +63,22 @@ class Relay:
 
     async def _round(self) -> Round:
         with clear_errors(self._engine.url):
-            conn = await asyncio.to_thread(self._engine.connect)
+            conn, claim = await asyncio.to_thread(self._claim)
             try:
-                return await self._relay(conn)
+                return await self._relay(conn, claim) if claim.messages else Round(0, 0, claim.held_back)
             finally:
                 # Without a commit this gives the claimed messages free again.
                 await asyncio.to_thread(conn.close)
 
-    async def _relay(self, conn: Connection) -> Round:
-        claim = await asyncio.to_thread(outbox.claim, conn, now(), _BATCH)
-        if not claim.messages:
-            return Round(0, 0, claim.held_back)
+    def _claim(self) -> tuple[Connection, outbox.Claim]:
+        conn = self._engine.connect()
+        try:
+            return conn, outbox.claim(conn, now(), _BATCH)
+        except BaseException:
+            conn.close()
+            raise
+
+    async def _relay(self, conn: Connection, claim: outbox.Claim) -> Round:
         attributes: dict[str, AttributeValue] = {name.BATCH_SIZE: len(claim.messages)}
         with span("relay", attributes, links=(c.message.traceparent for c in claim.messages)):
             receipts = await self._broker.publish([self._parcel(c.message) for c in claim.messages])
@@ -112,17 +118,19 @@ def _settle(conn: Connection, sent: list[int], refused: list[tuple[outbox.Claime
     conn.commit()
 
 
-async def listen(engine: Engine, wake: asyncio.Event) -> None:
-    """Wakes the relay at every commit that enqueued something, from whatever process, until cancelled.
+async def listen(engine: Engine, wakes: Mapping[str, asyncio.Event]) -> None:
+    """Sets an event at every commit that notified its channel, from whatever process, until cancelled.
 
-    Raises UnreachableError when the connection is lost; the relay's poll does its work meanwhile.
+    All are set once at the start. Raises UnreachableError when the connection is lost; notifications are lost then,
+    so that they may only be hints.
     """
     url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
     try:
         async with await psycopg.AsyncConnection.connect(url, autocommit=True, connect_timeout=5) as conn:
-            await conn.execute(f"LISTEN {OUTBOX_CHANNEL}")
-            wake.set()
-            async for _ in conn.notifies():
+            for channel, wake in wakes.items():
+                await conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
                 wake.set()
+            async for notification in conn.notifies():
+                wakes[notification.channel].set()
     except psycopg.OperationalError as error:
         raise UnreachableError(f"listening for messages failed: {first_line(error)}", where="ledger") from error

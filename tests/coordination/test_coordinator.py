@@ -119,6 +119,21 @@ def test_a_release_that_came_while_nobody_coordinated_is_caught_up(make_estate: 
     wait_for(lambda: (active := estate.state().active) and active.release == 1, what="a rollout of release 1")
 
 
+def test_the_ledger_tells_of_a_release_before_the_broker_does(make_estate: Callable[..., Estate]) -> None:
+    estate = make_estate(follow="auto")
+    estate.coordinate()
+    with transaction(estate.engine) as conn:
+        conn.execute(
+            text(
+                "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS"
+                " $$ BEGIN new.due_at := new.due_at + interval '1 hour'; RETURN new; END $$;"
+                " CREATE TRIGGER keep BEFORE INSERT ON ledger.outbox FOR EACH ROW EXECUTE FUNCTION keep()"
+            )
+        )
+    estate.publish("A-1")
+    wait_for(lambda: (active := estate.state().active) and active.release == 1, what="a rollout of release 1")
+
+
 def test_a_wrong_certificate_abandons(estate: Estate) -> None:
     manifest = estate.publish("A-1")
     estate.coordinate()

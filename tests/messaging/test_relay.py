@@ -13,6 +13,7 @@ from sqlalchemy import Engine, text
 from distributor.errors import ConfigError, UnreachableError
 from distributor.ledger import audit, migrate, outbox
 from distributor.ledger.engine import ledger_engine, transaction
+from distributor.ledger.tables import OUTBOX_CHANNEL
 from distributor.messaging.amqp import Broker, Parcel, connected
 from distributor.messaging.relay import Relay, listen
 from distributor.wire import topology
@@ -87,7 +88,7 @@ def test_two_relays_keep_each_members_order(ledger: Engine, amqp_url: str) -> No
             tasks = [
                 asyncio.create_task(Relay(ledger, one, "/test", wake).run()),
                 asyncio.create_task(Relay(ledger, two, "/test", wake).run()),
-                asyncio.create_task(listen(ledger, wake)),
+                asyncio.create_task(listen(ledger, {OUTBOX_CHANNEL: wake})),
             ]
             for start in range(0, 300, 30):
                 batch = [message(n, system) for n in range(start, start + 30) for system in ("crm", "pos")]
