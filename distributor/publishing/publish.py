@@ -73,6 +73,7 @@ class Publisher:
         self._engine = engine or ledger_engine(settings.ledger.url)
         self._owns_engine = engine is None
         self._master: psycopg.Connection | None = None
+        self._newest: tuple[str, Manifest] | None = None
         self._where = where_of(settings.master.url)
 
     def __enter__(self) -> Self:
@@ -153,6 +154,7 @@ class Publisher:
         hear("stored", "", result.rows)
         with watch.phase("release"):
             insert_release(ledger, manifest, sha256, rows=result.rows, traceparent=current_traceparent())
+        self._newest = sha256, manifest
         return PublishResult(manifest.release, sha256, counts, result.whole, watch.phases)
 
     def _look(self, master: psycopg.Connection, parent: _Parent) -> tuple[dict[str, Source], Taken]:
@@ -215,7 +217,9 @@ class Publisher:
         newest = head(ledger)
         if newest is None:
             return _Parent(ZERO, None, None)
-        return _Parent(newest.number, newest.manifest, read_manifest(self._store, newest.manifest))
+        if self._newest is None or self._newest[0] != newest.manifest:
+            self._newest = newest.manifest, read_manifest(self._store, newest.manifest)
+        return _Parent(newest.number, *self._newest)
 
     def _told(self, blocks: Iterator[Block], dataset: str, hear: Progress) -> Iterator[Block]:
         """Rows from the master: its failures under its name, and progress."""
