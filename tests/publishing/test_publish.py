@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
+from distributor.capture.rows import KEYS_PER_SLICE
 from distributor.errors import BadInputError, NotInitialisedError, SchemaError, UnreachableError
 from distributor.model.manifest import Counts
 from distributor.publishing.publish import Publisher
@@ -51,6 +52,16 @@ def test_inserts_updates_and_deletes(estate: Estate) -> None:
     result = estate.publish()
     assert result.counts == {"products": Counts(inserts=3, updates=3, deletes=3)}
     assert estate.head().parent_release == 1
+    estate.check("products", expected(estate))
+
+
+def test_more_keys_than_are_read_at_once(estate: Estate) -> None:
+    more = KEYS_PER_SLICE + 500
+    estate.run(f"INSERT INTO products SELECT n, 'product ' || n, n FROM generate_series(51, {50 + more}) AS n")
+    assert estate.publish().counts == {"products": Counts(inserts=more)}
+    estate.run("UPDATE products SET name = NULL WHERE id % 3 = 0", "DELETE FROM products WHERE id % 3 = 1",
+               "UPDATE products SET price = price WHERE id % 3 = 2")  # fmt: skip
+    assert estate.publish().counts == {"products": Counts(updates=(more + 50) // 3, deletes=(more + 52) // 3)}
     estate.check("products", expected(estate))
 
 
