@@ -131,9 +131,7 @@ class Executor:
         if online.manifest is None or online.identity is None or online.identity.mapping != self._mapping.version:
             return
         try:
-            target = target_of(
-                self._mapping, online.identity.release, online.manifest, self._manifest(online.manifest)
-            )
+            target = target_of(self._mapping, online.identity.release, online.manifest, self._manifest(online.manifest))
             self._adapter.prepare(self._environment, self._mapping.system, target.tables)
         except DistributorError as error:
             _log.warning("what readers look at could not be looked after", error=str(error))

@@ -1,14 +1,20 @@
 """SQLite's side of docs/certificates.md: how values are stored, and their canonical text again.
 
-INTEGER holds integers and booleans (0, 1), REAL doubles, BLOB bytes; all else is TEXT, in canonical text: a decimal
-would lose digits as a REAL. Two doubles have no place in a REAL column: NaN would be stored as NULL and is the text
-'NaN'; the minus of -0 would be lost, so it is the blob '-0'. Both count as nothing in sums.
+INTEGER holds integers and booleans (0, 1), REAL doubles, BLOB bytes; all else is TEXT, in canonical text. Two doubles
+have no place in a REAL column: NaN would be stored as NULL and is the text 'NaN'; the minus of -0 would be lost, so it
+is the blob '-0'. Both count as nothing in sums.
+
+A decimal(p,s) with p ≤ 15 is a number in a NUMERIC column, an integer or a double: 15 digits survive a double, so it
+compares and sorts as what it is, and comes back digit by digit (sums are a double's). Its NaN is the text 'NaN'. A
+decimal that is wider, or has no declared width, would lose digits and is TEXT: readers compare it as text, unless they
+cast it and accept the loss.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -27,19 +33,21 @@ def quoted(name: str) -> str:
 
 def column_type(type_: LogicalType) -> str:
     """The declared type of a column."""
+    if type_.fits_a_double:
+        return "NUMERIC"
     return _TYPES.get(type_.kind, "TEXT")
 
 
 def stored(column: pa.ChunkedArray[pa.StringScalar], type_: LogicalType) -> list[Value]:
     """Canonical texts as the values that are stored."""
     texts: list[str | None] = column.to_pylist()
-    convert = _TO_STORE.get(type_.kind)
+    convert = _store_decimal if type_.fits_a_double else _TO_STORE.get(type_.kind)
     return list(texts) if convert is None else [None if text is None else convert(text) for text in texts]
 
 
 def readers(types: tuple[LogicalType, ...]) -> tuple[Callable[[Any], str | None], ...]:
     """Per column, what makes the canonical text of a value as SELECT returns it."""
-    return tuple(_FROM_STORE.get(type_.kind, _text) for type_ in types)
+    return tuple(_decimal if type_.fits_a_double else _FROM_STORE.get(type_.kind, _text) for type_ in types)
 
 
 def double_text(value: float) -> str:
@@ -75,6 +83,16 @@ def _large(value: int, ulp: float) -> str:
             if below < digits * unit * 4 < above:
                 return _scientific(str(digits), len(str(digits)) - 1 + places)
     raise AssertionError("a number lies between its own midpoints")
+
+
+def _store_decimal(text: str) -> Value:
+    if text == "NaN":
+        return text
+    return float(text) if "." in text else int(text)
+
+
+def _decimal(value: Any) -> str | None:
+    return f"{Decimal(repr(value)):f}" if isinstance(value, float) else _text(value)
 
 
 def _store_double(text: str) -> Value:

@@ -222,6 +222,24 @@ class AdapterConformance:
         for sight in sights.seen:
             assert sight.rows == frozenset(numbered_rows(100, sight.release))
 
+    @pytest.mark.parametrize("lost", ["list_prices", "distributor_release"])
+    def test_what_readers_look_at_comes_back_when_it_was_lost(self, seat: Seat, adapter: Adapter, lost: str) -> None:
+        load(adapter, "b", 1, batch(PRICE_TABLE, numbered_rows(5, 1)))
+        flip(adapter)
+        adapter.prepare(ENVIRONMENT, SYSTEM, TABLES)
+        seat.lose(lost)
+        adapter.prepare(ENVIRONMENT, SYSTEM, TABLES)
+        with looking(seat) as reader:
+            assert reader.look(PRICE_TABLE) == Sight(1, frozenset(numbered_rows(5, 1)))
+
+    def test_what_took_the_place_of_a_readers_view_is_named(self, seat: Seat, adapter: Adapter) -> None:
+        adapter.prepare(ENVIRONMENT, SYSTEM, TABLES)
+        seat.lose("list_prices")
+        seat.occupy("list_prices")
+        with pytest.raises(SystemAlteredError, match="list_prices"):
+            adapter.prepare(ENVIRONMENT, SYSTEM, TABLES)
+        assert seat.occupied("list_prices") == 1
+
     def test_an_altered_table_is_named(self, seat: Seat, adapter: Adapter) -> None:
         seat.drop_column(SAMPLE_TABLE, "ratio")
         with pytest.raises(SystemAlteredError, match=r"all types.*ratio"), adapter.loading("b") as loading:

@@ -39,6 +39,9 @@ class Seat(Protocol):
     def drop_column(self, table: TableSpec, column: str) -> None:
         """Harms slot b's copy of a table, as somebody with the rights and the wrong idea would."""
 
+    def lose(self, name: str) -> None:
+        """Takes away what readers look at under this name."""
+
     def occupy(self, name: str) -> None:
         """Makes a table of the user's, of whatever shape, with one row."""
 

@@ -35,6 +35,11 @@ class LogicalType:
     precision: int | None = None
     scale: int | None = None
 
+    @property
+    def fits_a_double(self) -> bool:
+        """Whether every value is a decimal of at most 15 digits: those survive the way through a double."""
+        return self.precision is not None and self.scale is not None and 0 <= self.scale <= self.precision <= 15
+
     def __str__(self) -> str:
         if self.precision is None:
             return self.kind.value

@@ -62,6 +62,9 @@ class PostgreSQLSeat:
     def drop_column(self, table: TableSpec, column: str) -> None:
         self.run(f'ALTER TABLE distributor_b."{table.name}" DROP COLUMN "{column}" CASCADE')
 
+    def lose(self, name: str) -> None:
+        self.run(f'DROP VIEW {self.schema}."{name}"')
+
     def occupy(self, name: str) -> None:
         self.run(f'CREATE TABLE {self.schema}."{name}" AS SELECT 1 AS one')
 

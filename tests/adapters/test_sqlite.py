@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import psycopg
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from consumers.adapters.base import TableSpec
 from consumers.adapters.sqlite import SQLiteAdapter
-from consumers.adapters.sqlite_text import double_text
+from consumers.adapters.sqlite_text import column_type, double_text, readers, stored
 from consumers.conformance.exam import ENVIRONMENT, SYSTEM, AdapterConformance
 from consumers.conformance.hands import flip, load
 from consumers.conformance.samples import PRICE_TABLE, TABLES, batch, numbered_rows
 from consumers.conformance.seat import Reader, Seat, Sight
 from distributor.errors import ConfigError
+from distributor.mapping.tables import TableMapping
+from distributor.model.dataset import Column, DatasetSchema
+from distributor.model.types import LogicalType
 from distributor.settings import MemberSettings
 
 pytestmark = pytest.mark.conformance
@@ -60,6 +65,8 @@ def _text(kind: str, value: Any) -> str | None:
             return "Infinity" if value > 0 else "-Infinity"
         case "double", float():
             return _shortest(value)
+        case "decimal", float():
+            return format(Decimal(repr(value)), "f")
     return str(value)
 
 
@@ -90,6 +97,10 @@ class SQLiteSeat:
 
     def drop_column(self, table: TableSpec, column: str) -> None:
         self.run(f'ALTER TABLE "_b_{table.name}" DROP COLUMN "{column}"')
+
+    def lose(self, name: str) -> None:
+        (kind,) = self.run(f"SELECT type FROM sqlite_schema WHERE name = '{name}'")[0]
+        self.run(f'DROP {kind} "{name}"')
 
     def occupy(self, name: str) -> None:
         self.run(f'CREATE TABLE "{name}" AS SELECT 1 AS one')
@@ -146,6 +157,44 @@ def test_names_that_differ_in_case_only_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="one to SQLite"):
         adapter.prepare(ENVIRONMENT, SYSTEM, (PRICE_TABLE, table))
     adapter.close()
+
+
+DECIMALS = DatasetSchema(
+    dataset="decimals",
+    columns=(
+        Column(name="id", type=LogicalType.parse("integer"), nullable=False),
+        Column(name="price", type=LogicalType.parse("decimal(15,4)")),
+        Column(name="wide", type=LogicalType.parse("decimal(16,2)")),
+    ),
+    key=("id",),
+)
+
+
+def test_decimals_of_up_to_15_digits_compare_and_sum_as_numbers(tmp_path: Path) -> None:
+    table = TableSpec(TableMapping(dataset="decimals", into="decimals"), DECIMALS)
+    seat = SQLiteSeat(tmp_path)
+    adapter = seat.adapter()
+    adapter.prepare(ENVIRONMENT, SYSTEM, (table,))
+    texts = ["9", "10.5", "0.0001", "-3", "99999999999.9999", "100"]
+    load(adapter, "b", 1, batch(table, [(str(number), text, text) for number, text in enumerate(texts)]))
+    flip(adapter)
+    assert seat.run("SELECT max(price), min(price) FROM decimals") == [(99999999999.9999, -3)]
+    assert seat.run("SELECT id FROM decimals WHERE price > 9 ORDER BY price") == [(1,), (5,), (4,)]
+    assert seat.run("SELECT sum(price) FROM decimals WHERE price BETWEEN 9 AND 100") == [(119.5,)]
+    assert seat.run("SELECT DISTINCT typeof(wide) FROM decimals") == [("text",)]
+    adapter.close()
+
+
+@given(st.decimals(-(10**11) + 1, 10**11 - 1, places=4, allow_nan=False))
+def test_every_decimal_of_15_digits_comes_back_as_it_was(number: Decimal) -> None:
+    text = format(number.normalize() + 0, "f")
+    type_ = LogicalType.parse("decimal(15,4)")
+    (value,) = stored(pa.chunked_array([[text]]), type_)
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.execute(f"CREATE TABLE one (value {column_type(type_)})")
+        connection.execute("INSERT INTO one VALUES (?)", (value,))
+        (found,) = connection.execute("SELECT value FROM one").fetchone()
+    assert readers((type_,))[0](found) == text
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

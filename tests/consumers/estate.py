@@ -9,7 +9,9 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 
@@ -243,6 +245,15 @@ dataset = "prices"
             "prices": {tuple(row) for row in self._query(self._texts("sku, currency, amount", "prices"))},
         }
 
+    def lose_view(self, name: str) -> None:
+        """Drops what readers look at, by hand."""
+        if self.adapter == "sqlite":
+            with closing(sqlite3.connect(self.url.removeprefix("sqlite:///"), timeout=10)) as connection:
+                connection.execute(f"DROP VIEW {name}")
+        else:
+            with psycopg.connect(self.url) as postgresql:
+                postgresql.execute(f"DROP VIEW {name}".encode())
+
     def _texts(self, columns: str, table: str) -> str:
         if self.adapter == "sqlite":
             typed = {"active": "case active when 1 then 'true' when 0 then 'false' end"}
@@ -253,10 +264,15 @@ dataset = "prices"
 
     def _query(self, statement: str) -> list[tuple[str | None, ...]]:
         if self.adapter == "sqlite":
-            connection = sqlite3.connect(self.url.removeprefix("sqlite:///"), timeout=10)
-            try:
-                return connection.execute(statement).fetchall()
-            finally:
-                connection.close()
+            with closing(sqlite3.connect(self.url.removeprefix("sqlite:///"), timeout=10)) as connection:
+                rows = connection.execute(statement).fetchall()
+            # Decimals of up to 15 digits are numbers there.
+            return [
+                tuple(
+                    f"{Decimal(repr(v)).normalize():f}" if isinstance(v, float) else v if v is None else str(v)
+                    for v in row
+                )
+                for row in rows
+            ]
         with psycopg.connect(self.url) as postgresql:
             return postgresql.execute(statement).fetchall()

@@ -90,6 +90,23 @@ def test_a_delta_of_one_row_touches_one_row(member: Member, coordinator: Coordin
     assert (member.shows(), member.content()) == (4, catalogue.contents[4])
 
 
+def test_a_view_that_is_dropped_by_hand_comes_back_with_the_next_stage_or_start(
+    member: Member, coordinator: Coordinator, catalogue: Catalogue
+) -> None:
+    publish_three(catalogue)
+    member.start()
+    online(coordinator, 1, 1)
+    member.lose_view("items")
+    # Nothing to load, nothing to flip: what is online is what is asked for.
+    staged(coordinator, 2, 1, from_release=1)
+    assert member.content() == catalogue.contents[1]
+    assert member.stop() == 0
+    member.lose_view("items")
+    member.start()
+    coordinator.expect(HelloReport)
+    assert member.content() == catalogue.contents[1]
+
+
 def test_settling_brings_the_old_slot_up_so_that_the_next_stage_is_one_delta(
     member: Member, coordinator: Coordinator, catalogue: Catalogue
 ) -> None:
