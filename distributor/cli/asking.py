@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from distributor.cli.desk import Desk
 from distributor.cli.following import Picture, follow, look_once
-from distributor.cli.layout import grid, span
+from distributor.cli.layout import count, grid, span
 from distributor.cli.options import duration
 from distributor.cli.outcome import Interrupted, Outcome
 from distributor.cli.rollout import MemberPart, told
 from distributor.cli.rollouts import SHORT, RolloutLine
-from distributor.cli.status import look
+from distributor.cli.status import states
 from distributor.errors import HeldError, NotConvergedError, RefusedError, UsageError
-from distributor.rollout.state import RolloutState
+from distributor.rollout.state import Cause, Environment, Rollout, RolloutState
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 DONE, FAILED = 0, 1
+EMPTY = 0
+_DECIDED = (RolloutState.FLIPPING, RolloutState.REVERTING)
 ENDED = {
     RolloutState.ONLINE: DONE,
     RolloutState.REFUSED: RefusedError.exit_code,
@@ -53,6 +55,8 @@ class AskedRollout(Outcome):
     """Whether `--timeout` was over first; the rollout goes on."""
     waiting_for: str
     """What it waits for, in a sentence; empty when it has ended."""
+    remarks: tuple[str, ...]
+    """With `--dry-run`: what else it would do, such as call off the rollout that goes on."""
     held: bool
     """Whether somebody holds the environment."""
     rollout: RolloutLine | None
@@ -75,12 +79,13 @@ class AskedRollout(Outcome):
         """One line of what became of it, and a line for each member."""
         if self.rollout is None:
             console.print(f"{self.environment} would be taken to release {self.release}; nothing was asked for")
+            for remark in self.remarks:
+                console.print(remark)
             if self.waiting_for:
                 console.print(f"it would wait for {self.waiting_for}")
             return
         line = self.rollout
-        way = f"release {line.from_release} → {line.release}"
-        console.print(f"{self.environment}: {way}, {line.state} (rollout {line.id[:SHORT]})")
+        console.print(f"{self.environment}: release {line.way}, {line.state} (rollout {line.id[:SHORT]})")
         if line.outcome:
             console.print(line.outcome)
         if self.waited and self.members:
@@ -97,28 +102,78 @@ class AskedRollout(Outcome):
             console.print(f"`distributor rollout {line.id[:SHORT]}` tells how it goes")
 
 
-def would_ask(desk: Desk, environment: str, release: int | None) -> AskedRollout:
-    """What a request would meet, asking for nothing. Raises RefusedError when there is no such release."""
+def would_ask(
+    desk: Desk, environment: str, release: int | None, cause: Cause, *, as_shown: bool = False
+) -> AskedRollout:
+    """What a request would come to, asking for nothing. `as_shown`: it asks for the release that is shown already.
+
+    Raises RefusedError when it would be refused at once.
+    """
     from distributor.ledger import releases
+    from distributor.requests.rollouts import release_before
 
     desk.known_environment(environment)
     with desk.reading() as conn:
-        if release is not None and release != 0:
-            releases.release(conn, release)
-        status = look(conn, desk.settings, [environment])
-    if release is None and not status.newest_release:
-        raise RefusedError("there is no release yet", where="ledger", mend="Run `distributor publish` first.")
-    standing = status.environments[0]
-    waiting = [f"rollout {standing.rollout[:SHORT]}, which is {standing.state}"] if standing.rollout else []
-    waiting += [f"the hold of {hold.owner}: {hold.reason}" for hold in standing.holds]
+        state = states(conn, desk.settings, [environment])[environment]
+        newest = releases.head(conn)
+        release = state.shown if as_shown else release
+        if state.active and cause is Cause.ROLLBACK and release is None:
+            return _would_call_off(state, state.active)
+        if cause is Cause.ROLLBACK and release is None:
+            release = release_before(conn, state)
+        if newest is None and release is None:
+            raise RefusedError("there is no release yet", where="ledger", mend="Run `distributor publish` first.")
+        number = newest.number if newest and release is None else release or EMPTY
+        if number != EMPTY:
+            releases.release(conn, number)
+    return _would_be(state, number, _remarks(state, number, cause), "; ".join(_in_the_way(state, cause)))
+
+
+def _would_call_off(state: Environment, active: Rollout) -> AskedRollout:
+    called_off = (
+        f"rollout {active.id[:SHORT]} to release {active.release}, which is {active.state}, would be called off"
+    )
+    flips = active.state in _DECIDED
+    return _would_be(state, active.from_release, (f"{called_off}{'; all flip back' if flips else ''}",), "")
+
+
+def _remarks(state: Environment, release: int, cause: Cause) -> tuple[str, ...]:
+    remarks = []
+    if cause is not Cause.REFRESH:
+        gone = (
+            [*state.queue] if state.active is None or state.active.state in _DECIDED else [state.active, *state.queue]
+        )
+        remarks += [
+            f"rollout {r.id[:SHORT]} to release {r.release}, which is {r.state}, would be called off" for r in gone
+        ]
+    if release == EMPTY and state.shown != EMPTY:
+        remarks.append("release 0 is empty: readers of every system would find no rows")
+    elif release < state.shown:
+        remarks.append(f"that is back: release {state.shown} is shown")
+    elif release == state.shown:
+        remarks.append(f"release {release} is shown already: what every system stores would be verified again")
+    return tuple(remarks)
+
+
+def _in_the_way(state: Environment, cause: Cause) -> Iterator[str]:
+    if state.active and (cause is Cause.REFRESH or state.active.state in _DECIDED):
+        yield f"rollout {state.active.id[:SHORT]}, which is {state.active.state}"
+    if state.queue and cause is Cause.REFRESH:
+        yield f"{count(len(state.queue), 'queued rollout')}"
+    for hold in state.holds:
+        yield f"the hold of {hold.owner}: {hold.reason}"
+
+
+def _would_be(state: Environment, release: int, remarks: tuple[str, ...], waiting_for: str) -> AskedRollout:
     return AskedRollout(
-        environment=environment,
-        release=status.newest_release if release is None else release,
+        environment=state.name,
+        release=release,
         dry_run=True,
         waited=False,
         timed_out=False,
-        waiting_for="; ".join(waiting),
-        held=bool(standing.holds),
+        waiting_for=waiting_for,
+        remarks=remarks,
+        held=bool(state.holds),
         rollout=None,
         members=(),
     )
@@ -157,6 +212,7 @@ def _outcome(engine: Engine, picture: Picture, *, waited: bool) -> AskedRollout:
         waited=waited,
         timed_out=waited and not ended,
         waiting_for="" if ended else picture.waiting_for,
+        remarks=(),
         held=bool(picture.environment.holds),
         rollout=known.rollout,
         members=known.members,

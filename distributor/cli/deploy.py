@@ -33,7 +33,7 @@ def deploy(
     been decided yet; a hold lets it be staged, and it flips when the hold ends.
     """
     if dry_run:
-        return would_ask(desk, environment, release)
+        return would_ask(desk, environment, release, Cause.OPERATOR)
     from distributor.requests.rollouts import request_rollout
 
     return ask_and_wait(

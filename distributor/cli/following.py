@@ -14,7 +14,7 @@ from rich.text import Text
 
 from distributor.cli.desk import Desk
 from distributor.cli.layout import count, grid
-from distributor.cli.rollouts import SHORT
+from distributor.cli.rollouts import SHORT, RolloutLine
 from distributor.cli.standing import EnvironmentStatus
 from distributor.cli.status import look
 from distributor.errors import DistributorError, UnreachableError
@@ -118,8 +118,8 @@ def _live(desk: Desk, pictures: Iterator[Picture]) -> Picture:
 
 
 def _drawn(picture: Picture) -> Group:
-    rollout = picture.record.rollout
-    title = f"{picture.record.environment}: release {rollout.from_release} → {rollout.release}, {picture.state}"
+    way = RolloutLine.of(picture.record).way
+    title = f"{picture.record.environment}: release {way}, {picture.state}"
     table = grid("system", "state", ">rows", ">rate")
     for member in picture.environment.members if not picture.place else ():
         load = member.load

@@ -10,6 +10,7 @@ from distributor.cli.asking import AskedRollout, ask_and_wait, would_ask
 from distributor.cli.deploy import OptionalReason, Release
 from distributor.cli.desk import Desk
 from distributor.cli.options import By, DryRun, Environment, NoWait, Timeout
+from distributor.rollout.state import Cause
 
 
 def refresh(
@@ -31,7 +32,7 @@ def refresh(
     While it waits it says which place in the queue it has.
     """
     if dry_run:
-        return would_ask(desk, environment, release)
+        return would_ask(desk, environment, release, Cause.REFRESH, as_shown=bool(systems))
     from distributor.requests.rollouts import refresh as ask_for_refresh
 
     chosen = tuple(name.strip() for name in systems.split(",") if name.strip()) if systems else ()

@@ -9,6 +9,7 @@ import typer
 from distributor.cli.asking import AskedRollout, ask_and_wait, would_ask
 from distributor.cli.desk import Desk
 from distributor.cli.options import By, DryRun, Environment, NoWait, Reason, Timeout
+from distributor.rollout.state import Cause
 
 
 def rollback(
@@ -30,7 +31,7 @@ def rollback(
     only when somebody deploys again.
     """
     if dry_run:
-        return would_ask(desk, environment, to)
+        return would_ask(desk, environment, to, Cause.ROLLBACK)
     from distributor.requests.rollouts import rollback as ask_for_rollback
 
     return ask_and_wait(

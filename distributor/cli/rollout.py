@@ -82,9 +82,7 @@ class RolloutOutcome(Outcome):
     def show(self, console: Console) -> None:
         """The rollout in two lines, its members, its timeline."""
         line = self.rollout
-        console.print(
-            f"rollout {line.id}: {line.environment}, release {line.from_release} → {line.release}, {line.state.value}"
-        )
+        console.print(f"rollout {line.id}: {line.environment}, release {line.way}, {line.state.value}")
         why = f": {line.reason}" if line.reason else ""
         console.print(f"asked for by {line.by} ({line.cause}) at {stamp(line.requested_at)} UTC{why}")
         if line.outcome:

@@ -30,7 +30,7 @@ class RolloutLine(Part):
     release: int
     """The release that it takes the environment to."""
     from_release: int
-    """The release that the environment showed when it began; 0 is empty."""
+    """The release that the environment showed when it began; 0 is empty, or that it has not begun."""
     state: RolloutState
     """`queued`, `staging`, `converged`, `flipping`, `reverting`; ended: `online`, `superseded`, `abandoned`,
     `reverted`, `refused`."""
@@ -69,6 +69,11 @@ class RolloutLine(Part):
         return cls(**plain, environment=record.environment, cause=record.rollout.cause.value)
 
     @property
+    def way(self) -> str:
+        """`1 → 2`; where it begins is known only once it has begun."""
+        return f"{self.from_release} → {self.release}" if self.started_at else f"→ {self.release}"
+
+    @property
     def skew(self) -> str:
         """The measured skew with its uncertainty."""
         if self.skew_ms is None:
@@ -97,7 +102,7 @@ class Rollouts(Outcome):
             table.add_row(
                 line.id[:SHORT],
                 line.environment,
-                f"{line.from_release} → {line.release}",
+                line.way,
                 line.state.value,
                 stamp(line.requested_at),
                 f"{line.by} ({line.cause})",

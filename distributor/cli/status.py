@@ -39,10 +39,9 @@ def look(conn: Connection, settings: Settings, names: Sequence[str]) -> Status:
     """How these environments stand at this moment."""
     from sqlalchemy import func, select
 
-    from distributor.ledger import environments, progress, tables
+    from distributor.ledger import progress, tables
 
-    states = environments.read_all(conn)
-    chosen = {name: states.get(name) or _untouched(settings, name) for name in names}
+    chosen = states(conn, settings, names)
     loads = progress.latest(conn)
     newest = conn.execute(select(func.max(tables.releases.c.number))).scalar_one() or 0
     shown = {member.shows for state in chosen.values() for member in state.members.values()}
@@ -58,6 +57,14 @@ def look(conn: Connection, settings: Settings, names: Sequence[str]) -> Status:
             for name, state in chosen.items()
         ),
     )
+
+
+def states(conn: Connection, settings: Settings, names: Sequence[str]) -> dict[str, Environment]:
+    """The environments as last committed; those that no coordinator has seen yet, as the config has them."""
+    from distributor.ledger import environments
+
+    known = environments.read_all(conn)
+    return {name: known.get(name) or _untouched(settings, name) for name in names}
 
 
 def coordinator_seen(conn: Connection) -> datetime | None:

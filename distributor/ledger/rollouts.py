@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Text, bindparam, cast, select
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from distributor.ledger.tables import rollouts as table
-from distributor.rollout.state import Environment, Rollout
+from distributor.rollout.state import Environment, Rollout, RolloutState
 
 _ADAPTER = TypeAdapter(list[Rollout], config=ConfigDict(ser_json_inf_nan="strings"))
 _PLAIN = [c.name for c in table.columns if c.name not in {"environment", "body"}]
@@ -56,6 +56,36 @@ def project(conn: Connection, before: Environment, after: Environment) -> None:
 def rollout(conn: Connection, rollout_id: str) -> RolloutRecord | None:
     """One rollout by its id."""
     row = conn.execute(select(table.c.environment, _BODY).where(table.c.id == rollout_id)).one_or_none()
+    return _record(*row) if row else None
+
+
+def shown_before(conn: Connection, environment: str, release: int) -> int | None:
+    """The release from which an environment last came to `release`; None when the history does not tell.
+
+    Rollouts that brought nothing new (a refresh of the very release that was shown) and those that failed do not count.
+    """
+    query = select(table.c.from_release).where(
+        table.c.environment == environment,
+        table.c.release == release,
+        table.c.from_release != release,
+        table.c.state == RolloutState.ONLINE.value,
+    )
+    return conn.execute(query.order_by(table.c.ended_at.desc()).limit(1)).scalar_one_or_none()
+
+
+def newest_ended(conn: Connection, environment: str) -> RolloutRecord | None:
+    """The newest request that has come to an end of its own, and was not merely superseded."""
+    query = (
+        select(table.c.environment, _BODY)
+        .where(
+            table.c.environment == environment,
+            table.c.ended_at.is_not(None),
+            table.c.state != RolloutState.SUPERSEDED.value,
+        )
+        .order_by(table.c.requested_at.desc())
+        .limit(1)
+    )
+    row = conn.execute(query).one_or_none()
     return _record(*row) if row else None
 
 

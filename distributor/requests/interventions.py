@@ -35,7 +35,7 @@ def release_hold(
     with transaction(engine) as conn:
         state = environments.lock(conn, environment)
         if not any(owner in (None, held.owner) for held in state.holds):
-            raise RefusedError(f"{environment} is not held" + (f" by {owner}" if owner else ""), where=environment)
+            raise RefusedError("there is no hold" + (f" of {owner}" if owner else ""), where=environment)
         return _do(conn, environment, HoldReleased(now(), owner), by, "release-hold", reason, {"owner": owner})
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine
 
 from distributor.coordination.step import step
 from distributor.errors import RefusedError, UsageError
-from distributor.ledger import audit, environments, releases
+from distributor.ledger import audit, environments, releases, rollouts
 from distributor.ledger.engine import transaction
 from distributor.mapping.tables import SystemMapping
 from distributor.model.certificate import EMPTY_TABLE, Certificate
@@ -20,6 +20,14 @@ from distributor.settings import Settings
 from distributor.store.base import Store
 from distributor.store.chunks import read_manifest
 from distributor.telemetry.clock import new_id, now
+
+ASKED_WITH = {
+    Cause.AUTO: "follow",
+    Cause.OPERATOR: "deploy",
+    Cause.REFRESH: "refresh",
+    Cause.ROLLBACK: "rollback",
+}
+"""Cause → what the audit calls the request: the verb, or that the environment follows new releases."""
 
 
 def request_rollout(
@@ -82,8 +90,8 @@ def rollback(
     """Takes the whole environment back; returns the id of the rollout to watch.
 
     While a rollout is under way and no release is named, that one is called off: nothing has flipped, or everything
-    flips back. Else `to` (None: what was shown before the present release) is rolled out, and the environment is
-    pinned. Raises RefusedError when nothing earlier is known.
+    flips back. Else `to` (None: `release_before`) is rolled out, and the environment is pinned. Raises RefusedError
+    when nothing earlier is known.
     """
     with transaction(engine) as conn:
         state = _configured(conn, settings, environment)
@@ -92,7 +100,7 @@ def rollback(
             step(conn, environment, Aborted(now(), by, reason, new_id(), called_off))
             _note(conn, by, "rollback", reason, environment, {"rollout": called_off})
             return called_off
-        target = _before(state) if to is None else to
+        target = release_before(conn, state) if to is None else to
         return ask(conn, settings, store, environment, release=target, cause=Cause.ROLLBACK, by=by, reason=reason)
 
 
@@ -131,7 +139,7 @@ def ask(
         state=RolloutState.QUEUED,
     )
     step(conn, environment, Requested(rollout.requested_at, rollout))
-    _note(conn, by, cause.value, reason, environment, {"release": number, "rollout": rollout.id})
+    _note(conn, by, ASKED_WITH[cause], reason, environment, {"release": number, "rollout": rollout.id})
     return rollout.id
 
 
@@ -141,6 +149,18 @@ def _expected(settings: Settings, manifest: Manifest | None, systems: Collection
     distinct = {mapping.tables: mapping for mapping in mappings.values()}
     digests = {tables: expected(mapping, manifest).certificate for tables, mapping in distinct.items()}
     return {system: Expected(digests[mapping.tables], mapping.version) for system, mapping in mappings.items()}
+
+
+def release_before(conn: Connection, state: Environment) -> int:
+    """The release that an environment showed before the present one. Raises RefusedError when it is not known."""
+    before = rollouts.shown_before(conn, state.name, state.shown)
+    if before is None:
+        raise RefusedError(
+            f"what was shown before release {state.shown} is not known",
+            where=state.name,
+            mend="Name a release with --to.",
+        )
+    return before
 
 
 def expected(mapping: SystemMapping, manifest: Manifest | None) -> Expected:
@@ -185,17 +205,6 @@ def _manifest(conn: Connection, store: Store, number: int) -> Manifest | None:
     if number == ZERO:
         return None
     return read_manifest(store, releases.release(conn, number).manifest)
-
-
-def _before(state: Environment) -> int:
-    last = state.last
-    if last is None or last.state is not RolloutState.ONLINE or last.from_release == state.shown:
-        raise RefusedError(
-            f"what {state.name} showed before release {state.shown} is not known",
-            where=state.name,
-            mend="Name a release with --to.",
-        )
-    return last.from_release
 
 
 def _refuse_split(

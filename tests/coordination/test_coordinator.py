@@ -82,7 +82,7 @@ def test_two_members_walk_to_online(estate: Estate) -> None:
         "online",
     ]
     assert [e.detail and e.detail["rows_applied"] for e in staged] == [1, 1]
-    assert (audited.who, audited.what, audited.why) == ("ann", "operator", "new prices")
+    assert (audited.who, audited.what, audited.why) == ("ann", "deploy", "new prices")
 
 
 def test_the_flip_reaches_a_members_own_clock(estate: Estate) -> None:
@@ -191,7 +191,7 @@ def test_a_hold_keeps_the_flip_back(estate: Estate) -> None:
     release_hold(estate.engine, estate.settings, "prod", by="ann", owner="testers")
     assert ended(estate, rollout_id).state is RolloutState.ONLINE
     with transaction(estate.engine) as conn:
-        assert [entry.what for entry in audit.records(conn)] == ["release-hold", "operator", "hold"]
+        assert [entry.what for entry in audit.records(conn)] == ["release-hold", "deploy", "hold"]
 
 
 def test_back_to_an_older_release_and_pinned(estate: Estate) -> None:
@@ -202,6 +202,8 @@ def test_back_to_an_older_release_and_pinned(estate: Estate) -> None:
     assert ended(estate, ask(estate)).state is RolloutState.ONLINE
     estate.publish()
     assert ended(estate, ask(estate)).state is RolloutState.ONLINE
+    again = refresh(estate.engine, estate.settings, estate.store, "prod", by="ann", reason="nothing new")
+    assert ended(estate, again).from_release == 2
     back = ended(estate, rollback(estate.engine, estate.settings, estate.store, "prod", by="ann", reason="prices"))
     assert (back.state, back.release, back.cause) == (RolloutState.ONLINE, 1, Cause.ROLLBACK)
     assert estate.state().shown == 1
