@@ -1,0 +1,24 @@
+"""PostgreSQL sits the exam once more with every batch, however small, going through COPY and staging tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from consumers.adapters import postgresql_load
+from consumers.conformance.exam import AdapterConformance
+from consumers.conformance.seat import Seat
+from tests.adapters.test_postgresql import PostgreSQLSeat
+
+pytestmark = pytest.mark.conformance
+
+
+class TestPostgreSQLByCopy(AdapterConformance):
+    @pytest.fixture(autouse=True)
+    def _no_batch_is_small(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(postgresql_load, "_FEW", 0)
+
+    @pytest.fixture
+    def seat(self, database: Callable[[], str]) -> Seat:
+        return PostgreSQLSeat(database())
