@@ -157,7 +157,9 @@ class Line:
     def _serve(self) -> None:
         connection = self._connection
         assert connection is not None
-        _log.info("listening", queue=self._queue.name)
+        _log.info(
+            "listening; while another consumer of this member is active, this one stands by", queue=self._queue.name
+        )
         self._connected()
         self._flush()
         while connection.is_open and not self._stop.is_set():

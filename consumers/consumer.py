@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 
 from consumers.adapters.base import Adapter
 from consumers.amqp import Line
@@ -11,6 +12,7 @@ from consumers.inbox import Inbox, Letter
 from consumers.reports import Reporter
 from consumers.worker import Worker
 from distributor.errors import MessageError
+from distributor.rollout.state import ALIVE_EVERY
 from distributor.settings import Settings
 from distributor.store.directory import DirectoryStore
 from distributor.telemetry import clock
@@ -23,9 +25,20 @@ _log = logger("consumer")
 
 
 class Consumer:
-    """Two threads and a file: the line to the broker, the worker, and the inbox between them."""
+    """Two threads and a file: the line to the broker, the worker, and the inbox between them.
 
-    def __init__(self, settings: Settings, environment: str, system: str, adapter: Adapter) -> None:
+    When there was nothing to report for `alive_every`, it says that it lives.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        environment: str,
+        system: str,
+        adapter: Adapter,
+        *,
+        alive_every: timedelta = ALIVE_EVERY,
+    ) -> None:
         self._environment, self._system = environment, system
         self._adapter = adapter
         self._inbox = Inbox(settings.state_directory(environment, system) / "inbox.db")
@@ -40,6 +53,7 @@ class Consumer:
             store=DirectoryStore(settings.resolve(settings.store.path)),
             inbox=self._inbox,
             reporter=Reporter(self._line, environment, system),
+            alive_every=alive_every,
         )
         self._stopping = threading.Event()
         self._broken = False

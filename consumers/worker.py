@@ -7,6 +7,7 @@ in the inbox until the broker has confirmed its answer; what is open at a start 
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import wait
 from datetime import datetime, timedelta
 
@@ -21,12 +22,13 @@ from distributor.mapping.tables import SystemMapping
 from distributor.rollout.events import RefusalReason
 from distributor.rollout.member import Wait
 from distributor.rollout.member_row import MemberRow
+from distributor.rollout.state import ALIVE_EVERY
 from distributor.store.base import Store
 from distributor.telemetry import clock
 from distributor.telemetry.attributes import ENVIRONMENT, EPOCH, ROLLOUT, SYSTEM
 from distributor.telemetry.logs import bind, logger
 from distributor.telemetry.tracing import span
-from distributor.wire.messages import MemberReport, ProgressReport, RefusedReport
+from distributor.wire.messages import IDLE, MemberReport, ProgressReport, RefusedReport
 
 # A flip far ahead is put to the table once more this long before its time: its connection is known to be alive then.
 _WARM_UP = timedelta(milliseconds=500)
@@ -51,6 +53,7 @@ class Worker:
         store: Store,
         inbox: Inbox,
         reporter: Reporter,
+        alive_every: timedelta = ALIVE_EVERY,
     ) -> None:
         self._environment, self._system = environment, mapping.system
         self._inbox = inbox
@@ -72,6 +75,8 @@ class Worker:
         self._lock = threading.Lock()
         self._answered: set[int] = set()
         self._armed: dict[int, datetime] = {}
+        self._alive_seconds = alive_every.total_seconds()
+        self._spoke_at = time.monotonic()
 
     def wake(self) -> None:
         """A letter has come."""
@@ -102,9 +107,10 @@ class Worker:
                 self._work(letter)
             else:
                 self._awake.wait(pause)
+                self._say_alive()
 
-    def _next(self) -> tuple[Letter | None, float | None]:
-        """The letter to work on now; else for how many seconds nothing is due (None: until something comes)."""
+    def _next(self) -> tuple[Letter | None, float]:
+        """The letter to work on now; else for how many seconds nothing is due."""
         now = clock.now()
         asleep = {arrival: at for arrival, at in self._armed.items() if at > now}
         with self._lock:
@@ -113,7 +119,9 @@ class Worker:
         pauses = [(at - now).total_seconds() for at in asleep.values()]
         if self._greeting_due.is_set():
             pauses.append(_GREETING_RETRY_SECONDS)
-        return letter, min(pauses, default=None)
+        else:
+            pauses.append(max(self._spoke_at + self._alive_seconds - time.monotonic(), 0.0))
+        return letter, min(pauses)
 
     def _work(self, letter: Letter) -> None:
         self._armed.pop(letter.arrival, None)
@@ -163,6 +171,7 @@ class Worker:
             self._reporter.dead_letter(letter, f"stale epoch {letter.epoch}: {report.text}")
         with self._lock:
             self._answered.add(letter.arrival)
+        self._spoke_at = time.monotonic()
         self._reporter.answer(report, letter.traceparent, lambda: self._close(letter.arrival))
         _log.info("answered", command=letter.type, epoch=letter.epoch, answer=report.TYPE, shows=report.shows)
 
@@ -179,6 +188,7 @@ class Worker:
             _log.warning("the member's store does not answer", error=str(error))
             return
         self._greeting_due.clear()
+        self._spoke_at = time.monotonic()
         sent = self._reporter.hello(hello)
         while not wait([sent], timeout=1).done:
             if self._stopping.is_set():
@@ -187,7 +197,18 @@ class Worker:
             _log.info("the greeting was not delivered; it is said again on the next connection")
         self._remember()
 
+    def _say_alive(self) -> None:
+        """A quiet member is otherwise not told from a dead one. Before the greeting nobody needs to hear of it."""
+        now = time.monotonic()
+        if now - self._spoke_at < self._alive_seconds or self._greeting_due.is_set():
+            return
+        self._spoke_at = now
+        row = self._executor.row
+        alive = about(ProgressReport, row, phase=IDLE, rows_done=0, rows_total=0, seconds=0.0)
+        self._reporter.progress(alive, None)
+
     def _report_progress(self, job: Job, report: ProgressReport) -> None:
+        self._spoke_at = time.monotonic()
         self._reporter.progress(report, job.letter.traceparent)
 
     def _checkpoint(self, job: Job) -> None:

@@ -27,7 +27,7 @@ from distributor.telemetry.logs import logger
 from distributor.triggers.follow import wanted
 from distributor.wire import topology
 from distributor.wire.envelope import Received, from_amqp
-from distributor.wire.messages import MemberReport, ProgressReport, ReleaseAnnounced
+from distributor.wire.messages import IDLE, MemberReport, ProgressReport, ReleaseAnnounced
 
 T = TypeVar("T")
 AfterStep = Callable[[Step], None]
@@ -86,9 +86,11 @@ class Deliveries:
     def _report(self, received: Received, report: MemberReport, at: datetime) -> None:
         self._check_member(report)
         with transaction(self._engine) as conn:
-            if not inbox.first_time(conn, received.id, report.TYPE, at, received.traceparent):
+            # A sign of life changes nothing when it comes twice, and it comes often.
+            alive = isinstance(report, ProgressReport) and report.phase == IDLE
+            if not alive and not inbox.first_time(conn, received.id, report.TYPE, at, received.traceparent):
                 return
-            if isinstance(report, ProgressReport):
+            if isinstance(report, ProgressReport) and not alive:
                 progress.put(conn, progress_of(report, at))
             done = step(
                 conn,

@@ -23,6 +23,7 @@ from distributor.rollout.events import (
 from distributor.rollout.state import Clock, Environment
 from distributor.telemetry.clock import new_id
 from distributor.wire.messages import (
+    IDLE,
     FlippedReport,
     HelloReport,
     MemberReport,
@@ -99,7 +100,7 @@ def _event(report: MemberReport, common: _Common, clock: Clock) -> Event:
         case HelloReport():
             return Hello(**common, flipped_epoch=report.flipped_epoch)
         case ProgressReport():
-            return Progress(**common)
+            return Progress(**common, idle=report.phase == IDLE)
         case StagedReport():
             return Staged(**common, certificate=report.certificate, mapping=report.mapping)
         case RefusedReport():

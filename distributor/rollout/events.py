@@ -110,7 +110,9 @@ class Hello(Report):
 
 @dataclass(frozen=True, slots=True)
 class Progress(Report):
-    """A load goes on; only `heard_at` changes."""
+    """A load goes on; `idle`: none does, the member only says that it lives."""
+
+    idle: bool = False
 
 
 @dataclass(frozen=True, slots=True)

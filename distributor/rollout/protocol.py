@@ -246,7 +246,7 @@ def _of_report(state: Environment, report: Report) -> Happening:
         case Hello():
             return Happening.HELLO
         case Progress():
-            return Happening.PROGRESS
+            return Happening.NOTHING if report.idle else Happening.PROGRESS
         case Staged() if rollout and is_of(rollout, report):
             return Happening.UNFIT if misfit(rollout, report) else Happening.STAGED
         case Flipped() if is_of(rollout, report):

@@ -57,6 +57,12 @@ class Cause(StrEnum):
     ROLLBACK = "rollback"
 
 
+ALIVE_EVERY = timedelta(seconds=10)
+"""A member that had nothing else to report for this long says that it lives. Shorter than `Timing.heard_within`."""
+SILENT_AFTER = timedelta(seconds=30)
+"""A member that was not heard for this long is called silent."""
+
+
 @dataclass(frozen=True, slots=True)
 class Timing:
     """Durations of a rollout's phases; from the config, frozen into the rollout at its request."""

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from distributor.rollout.convergence import not_heard
-from distributor.rollout.state import Environment, Requirement, Rollout, RolloutState
+from distributor.rollout.state import SILENT_AFTER, Environment, Requirement, Rollout, RolloutState
 from distributor.rollout.step import answer_of
-
-_PRESENT = timedelta(seconds=5)
-"""A member that was heard of within this time is not called silent."""
 
 
 def waiting_for(state: Environment, now: datetime) -> str:
@@ -81,7 +78,7 @@ def _named(state: Environment, rollout: Rollout, name: str, now: datetime) -> st
     member = state.members.get(name)
     if member is None or member.heard_at is None:
         return f"{name} (never heard of)"
-    if now - member.heard_at > _PRESENT:
+    if now - member.heard_at > SILENT_AFTER:
         return f"{name} (not heard of since {_clock(member.heard_at)})"
     return name
 

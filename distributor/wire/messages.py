@@ -95,8 +95,12 @@ class MemberReport(Message):
     reported_at: AwareDatetime
 
 
+IDLE = "idle"
+"""The phase of a progress report when nothing goes on: the member only says that it lives."""
+
+
 class ProgressReport(MemberReport):
-    """How far a load is."""
+    """How far a load is; in the phase `idle` there is none, and the member only says that it lives."""
 
     TYPE = "pd.member.progress.v1"
     phase: str

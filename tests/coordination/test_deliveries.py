@@ -214,3 +214,17 @@ def test_a_ledger_that_is_away_loses_no_report(estate: Estate) -> None:
             assert [p.rows_done for p in progress.latest(conn)] == [50]
             assert conn.execute(text("SELECT count(*) FROM ledger.dead_letters")).scalar_one() == 0
         stop()
+
+
+def test_a_sign_of_life_is_heard_and_is_no_load(estate: Estate) -> None:
+    estate.coordinate()
+    alive = {**PROGRESS, "phase": "idle", "rows_done": 0, "rows_total": 0, "seconds": 0.0}
+    with channel(estate) as on:
+        send(on, "pd.member.progress.v1", alive, "m1")
+        first = wait_for(lambda: estate.state().members["crm"].heard_at, what="a sign of life")
+        send(on, "pd.member.progress.v1", alive, "m2")
+        wait_for(lambda: (estate.state().members["crm"].heard_at or first) > first, what="another one")
+    assert estate.state().members["crm"].worked_at is None
+    with transaction(estate.engine) as conn:
+        assert progress.latest(conn) == []
+        assert conn.execute(text("SELECT count(*) FROM ledger.inbox")).scalar_one() == 0
