@@ -23,7 +23,9 @@ class DistributorError(Exception):
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
-        return f"{text}. {self.mend}" if self.mend else text
+        if not self.mend:
+            return text
+        return f"{text} {self.mend}" if text.endswith((".", "?", "!", "…")) else f"{text}. {self.mend}"
 
     def as_dict(self) -> dict[str, object]:
         """The error as the `error` object of `--json`."""

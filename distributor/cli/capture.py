@@ -59,8 +59,11 @@ class Capture(Outcome):
             table.add_row(found.dataset, found.table, found.state, STATES[found.state], changed)
         console.print(table)
         if self.oldest_waiting_seconds is not None:
-            waiting = f"{self.waiting:,}{' or more' if self.waiting >= 1000 else ''}"
-            console.print(f"{waiting} entries of changed keys wait, the oldest for {self.oldest_waiting_seconds:.0f} s")
+            entries = "1 entry" if self.waiting == 1 else f"{self.waiting:,} entries"
+            more = " or more" if self.waiting >= 1000 else ""
+            console.print(
+                f"{entries}{more} of changed keys to publish, for {self.oldest_waiting_seconds:.0f} s at most"
+            )
 
 
 def install(desk: Desk, dry_run: DryRun = False) -> Capture:

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from distributor.cli.desk import Desk
-from distributor.cli.layout import count
+from distributor.cli.layout import count, plain
 from distributor.cli.outcome import Outcome, Part
 from distributor.errors import UsageError
 from distributor.model.dataset import DatasetSchema
@@ -63,7 +63,7 @@ class Changes(Outcome):
     def show(self, console: Console) -> None:
         """One paragraph for each row."""
         for change in self.changes:
-            key = ", ".join(f"{column}={value}" for column, value in change.key.items())
+            key = ", ".join(f"{column}={plain(value)}" for column, value in change.key.items())
             console.print(f"{MARKS[change.op]} {change.dataset} {key}")
             for field in change.fields:
                 if change.op == "update":
@@ -118,6 +118,10 @@ def _asked_for(manifest: Manifest, dataset: str | None, key: list[str] | None) -
         return chosen
     fitting = [schema for schema in chosen if len(schema.key) == len(key)]
     if not fitting:
+        if dataset is not None:
+            columns = chosen[0].key
+            what = f"the key of {dataset} has {count(len(columns), 'column')}, and {count(len(key), 'value')} came"
+            raise UsageError(what, where="--key", mend=f"Give --key once for each of: {', '.join(columns)}.")
         keys = "; ".join(f"{schema.dataset}: {', '.join(schema.key)}" for schema in chosen)
         raise UsageError(
             f"no dataset has a key of {count(len(key), 'column')}", where="--key", mend=f"Keys are {keys}."
@@ -162,4 +166,4 @@ def _change(row: dict[str, str | None], schema: DatasetSchema) -> RowChange:
 
 
 def _told(value: str | None) -> str:
-    return "NULL" if value is None else value
+    return "NULL" if value is None else plain(value)

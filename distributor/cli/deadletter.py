@@ -1,8 +1,9 @@
-"""`deadletter list|show`: messages that could not be processed."""
+"""`deadletter list|show|retry|discard`: messages that could not be processed."""
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,11 +11,13 @@ import typer
 from rich.console import Console
 
 from distributor.cli.desk import Desk
-from distributor.cli.layout import grid, stamp
-from distributor.cli.options import Limit
+from distributor.cli.layout import count, grid, stamp
+from distributor.cli.options import By, DryRun, Limit, Reason
 from distributor.cli.outcome import Outcome, Part
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from distributor.ledger.deadletters import DeadLetter
 
 
@@ -79,12 +82,30 @@ class OpenedLetter(Outcome):
         """Every field, then the body."""
         letter = self.letter
         console.print(f"dead letter {letter.id}: {letter.type or 'no event'}, {letter.state}")
-        console.print(f"put aside {stamp(letter.at)} UTC from {letter.origin}, delivered {letter.attempts} times")
+        delivered = count(letter.attempts, "time")
+        console.print(f"put aside {stamp(letter.at)} UTC from {letter.origin}, delivered {delivered}")
         console.print(f"reason: {letter.reason}")
         console.print(f"sent to exchange {self.exchange!r} with key {self.routing_key!r} as {self.content_type}")
         for name, value in self.headers.items():
             console.print(f"  {name}: {value}")
         console.print(self.body)
+
+
+class HandledLetter(Outcome):
+    """What became of a dead letter."""
+
+    letter: LetterLine
+    """The letter as it is now."""
+    dry_run: bool
+    """Whether nothing was changed because of `--dry-run`."""
+
+    def show(self, console: Console) -> None:
+        """One line."""
+        would = ", and nothing was changed" if self.dry_run else ""
+        console.print(f"dead letter {self.letter.id} ({self.letter.type or 'no event'}) is {self.letter.state}{would}")
+
+
+Number = Annotated[int, typer.Argument(metavar="ID", help="The number in `deadletter list`.")]
 
 
 def list_letters(
@@ -100,9 +121,7 @@ def list_letters(
     return DeadLetters(dead_letters=tuple(map(LetterLine.of, found)))
 
 
-def show_letter(
-    desk: Desk, number: Annotated[int, typer.Argument(metavar="ID", help="The number in `deadletter list`.")]
-) -> OpenedLetter:
+def show_letter(desk: Desk, number: Number) -> OpenedLetter:
     """Show one of them: where it was going, why it failed, its headers and its body."""
     from distributor.ledger.deadletters import letter
 
@@ -121,3 +140,40 @@ def show_letter(
         body=body,
         encoding=encoding,
     )
+
+
+def retry_letter(
+    desk: Desk,
+    number: Number,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept in the audit.")] = "",
+    by: By = None,
+    dry_run: DryRun = False,
+) -> HandledLetter:
+    """Send one of them again, to where it was sent first: once what was in its way is mended.
+
+    A command or a report that comes too late, or twice, changes nothing anywhere.
+    """
+    from distributor.requests import letters
+
+    return _handle(
+        desk, number, lambda engine: letters.retry(engine, number, by=by or desk.user, reason=reason), dry_run
+    )
+
+
+def discard_letter(desk: Desk, number: Number, reason: Reason, by: By = None, dry_run: DryRun = False) -> HandledLetter:
+    """Give one of them up. It stays readable (`deadletter list --all`)."""
+    from distributor.requests import letters
+
+    return _handle(
+        desk, number, lambda engine: letters.discard(engine, number, by=by or desk.user, reason=reason), dry_run
+    )
+
+
+def _handle(desk: Desk, number: int, act: Callable[[Engine], DeadLetter], dry_run: bool) -> HandledLetter:
+    from distributor.ledger.deadletters import letter
+
+    if dry_run:
+        with desk.reading() as conn:
+            return HandledLetter(letter=LetterLine.of(letter(conn, number)), dry_run=True)
+    with desk.ledger() as engine:
+        return HandledLetter(letter=LetterLine.of(act(engine)), dry_run=False)

@@ -41,6 +41,11 @@ def ago(at: datetime | None, now: datetime) -> str:
     return f"{span(now - at)} ago" if at else "never"
 
 
+def plain(value: str) -> str:
+    """A value on one line: what would move the cursor is written as in a Python literal."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in value)
+
+
 def count(number: int, noun: str) -> str:
     """`1 row`, `1,204 rows`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version as installed_version
+from typing import Annotated
 
 import typer
 
@@ -12,7 +14,7 @@ from distributor.cli.abort import abort
 from distributor.cli.audit import audit
 from distributor.cli.changes import changes
 from distributor.cli.check import check
-from distributor.cli.deadletter import list_letters, show_letter
+from distributor.cli.deadletter import discard_letter, list_letters, retry_letter, show_letter
 from distributor.cli.demo import demo
 from distributor.cli.deploy import deploy
 from distributor.cli.detach import detach
@@ -59,6 +61,8 @@ VERBS: dict[str, tuple[str, Verb]] = {
     "changes": (SEE, changes),
     "deadletter list": (SEE, list_letters),
     "deadletter show": (SEE, show_letter),
+    "deadletter retry": (SEE, retry_letter),
+    "deadletter discard": (SEE, discard_letter),
     "audit": (SEE, audit),
     "serve": (RUN, serve),
     "local": (RUN, local),
@@ -67,7 +71,7 @@ VERBS: dict[str, tuple[str, Verb]] = {
 
 _GROUPS = {
     "capture": "The master's triggers: install, look at, or remove them.",
-    "deadletter": "See messages that could not be processed.",
+    "deadletter": "Messages that could not be processed: see, retry or discard them.",
 }
 
 
@@ -81,6 +85,7 @@ def build() -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
+    app.callback()(_root)
     groups: dict[str, typer.Typer] = {}
     for words, (panel, verb) in VERBS.items():
         group, _, name = words.rpartition(" ")
@@ -89,6 +94,20 @@ def build() -> typer.Typer:
             app.add_typer(groups[group], name=group, help=_GROUPS[group], rich_help_panel=panel)
         _add(groups[group] if group else app, name, panel if not group else None, command(verb))
     return app
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"distributor {installed_version('distributor')}\n")
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None:
+    pass
 
 
 def _add(app: typer.Typer, name: str, panel: str | None, run: Callable[..., int]) -> None:

@@ -46,7 +46,8 @@ A verb that fails says one sentence on stderr; with `--json` it writes this obje
 | 2 | wrong usage, or a config that cannot be used |
 | 10 | differences present |
 | 11 | refused by a gate |
-| 12 | not converged in time, or called off before the decision: nothing flipped |
+| 12 | not converged in time, or called off before the decision: nothing flipped. After `--timeout`: nothing has \
+flipped yet, and the rollout goes on |
 | 13 | the environment is held or busy; or the rollout was superseded while it was queued |
 | 14 | flipped back |
 | 130 | interrupted |

@@ -66,6 +66,8 @@ class RolloutLine(Part):
         """A rollout as the ledger has it."""
         names = cls.model_fields.keys() - {"environment", "cause"}
         plain = {name: getattr(record.rollout, name) for name in names}
+        for name in ("skew_ms", "skew_uncertainty_ms"):
+            plain[name] = None if plain[name] is None else round(plain[name], 3)
         return cls(**plain, environment=record.environment, cause=record.rollout.cause.value)
 
     @property

@@ -64,7 +64,10 @@ def letter(conn: Connection, id_: int) -> DeadLetter:
 
 
 def retry(conn: Connection, id_: int, at: datetime) -> None:
-    """Sends the message once more where it was sent first. Raises RefusedError when it is no message of ours."""
+    """Sends the message once more where it was sent first.
+
+    Raises RefusedError when it is no message of ours, or no longer waits.
+    """
     dead = letter(conn, id_)
     if dead.type is None or not dead.exchange:
         raise RefusedError(f"dead letter {id_} cannot be sent again: {dead.reason}", where="ledger", mend="Discard it.")
@@ -87,7 +90,7 @@ def retry(conn: Connection, id_: int, at: datetime) -> None:
 
 
 def discard(conn: Connection, id_: int) -> None:
-    """Gives a letter up; it stays readable. Raises RefusedError when there is none of that number."""
+    """Gives a letter up; it stays readable. Raises RefusedError when there is none such, or it no longer waits."""
     letter(conn, id_)
     _become(conn, id_, LetterState.DISCARDED)
 
@@ -96,7 +99,9 @@ _COLUMNS = [table.c[name] for name in DeadLetter.__dataclass_fields__]
 
 
 def _become(conn: Connection, id_: int, state: LetterState) -> None:
-    conn.execute(update(table).where(table.c.id == id_).values(state=state.value))
+    still = (table.c.id == id_) & (table.c.state == LetterState.WAITING.value)
+    if not conn.execute(update(table).where(still).values(state=state.value)).rowcount:
+        raise RefusedError(f"dead letter {id_} was {letter(conn, id_).state.value} already", where="ledger")
 
 
 def _letter(row: Row[tuple[object, ...]]) -> DeadLetter:

@@ -10,6 +10,9 @@ import structlog
 from structlog.contextvars import bind_contextvars
 from structlog.typing import FilteringBoundLogger, Processor
 
+# What they call errors are attempts to reach a broker that is away: those who use them say so, once, and in a sentence.
+_BROKER_DRIVERS = ("aio_pika", "aiormq", "pika")
+
 LogFormat = Literal["auto", "json", "console"]
 
 
@@ -33,6 +36,8 @@ def configure_logs(log_format: LogFormat = "auto", log_level: str = "info") -> N
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+    for name in _BROKER_DRIVERS:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     # Drivers speak through the standard library; what they say below a warning is of no use to an operator.
     logging.basicConfig(
         stream=sys.stderr, level=max(level, logging.WARNING), format="%(levelname)s %(name)s %(message)s"

@@ -6,11 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from distributor.cli import main as program
+from distributor.errors import UsageError
 from tests.cli.conftest import Run, config_text
 
 LEDGER_VERBS = [
@@ -23,6 +25,8 @@ LEDGER_VERBS = [
     ("audit",),
     ("deadletter", "list"),
     ("deadletter", "show", "1"),
+    ("deadletter", "retry", "1"),
+    ("deadletter", "discard", "1", "--reason", "noise"),
     ("deploy", "uat"),
     ("deploy", "uat", "--dry-run"),
     ("refresh", "uat"),
@@ -117,6 +121,23 @@ def test_an_unforeseen_failure_is_a_sentence_too(run: Run, monkeypatch: pytest.M
         "again to see where it comes from.\n"
     )
     assert run("status", "--json").json["error"] == "UnexpectedError"
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("no such key; did you mean 'follow'?", "f.toml: no such key; did you mean 'follow'? Mend it."),
+        ("it ended.", "f.toml: it ended. Mend it."),
+        ("it ended", "f.toml: it ended. Mend it."),
+    ],
+)
+def test_a_sentence_ends_once(what: str, said: str) -> None:
+    assert str(UsageError(what, where="f.toml", mend="Mend it.")) == said
+
+
+def test_the_version_is_told(run: Run) -> None:
+    told = run("--version")
+    assert (told.code, told.out) == (0, f"distributor {version('distributor')}\n")
 
 
 def test_debug_shows_where_it_comes_from(tmp_path: Path) -> None:

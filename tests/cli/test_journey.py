@@ -75,8 +75,9 @@ def test_from_an_empty_master_to_a_release_and_its_fields(shop: Shop) -> None:
     shop.sql("UPDATE products SET price = 9, name = 'Lamp' WHERE sku = 'A-1'")
     shop.sql("DELETE FROM products WHERE sku = 'A-2'")
     shop.sql("INSERT INTO products VALUES ('A-3', 'fr', 'Chaise', 30)")
-    assert shop.json("capture", "status")["waiting"] == 3
-    assert shop.json("publish")["counts"] == {"products": {"inserts": 1, "updates": 1, "deletes": 1}}
+    shop.sql("INSERT INTO products VALUES (E'A-4\\nB', 'fr', E'Lampe\\tbleue', 1)")
+    assert shop.json("capture", "status")["waiting"] == 4
+    assert shop.json("publish")["counts"] == {"products": {"inserts": 2, "updates": 1, "deletes": 1}}
 
     numbers = [line["number"] for line in shop.json("releases")["releases"]]
     assert numbers == [2, 1]
@@ -84,7 +85,7 @@ def test_from_an_empty_master_to_a_release_and_its_fields(shop: Shop) -> None:
 
     changes = shop.json("changes", 2)
     by_key = {change["key"]["sku"]: change for change in changes["changes"]}
-    assert changes["total"] == 3
+    assert changes["total"] == 4
     assert by_key["A-1"]["op"] == "update"
     assert by_key["A-1"]["fields"] == [{"column": "price", "before": "10.5", "after": "9"}]
     assert by_key["A-2"]["fields"] == [
@@ -94,13 +95,17 @@ def test_from_an_empty_master_to_a_release_and_its_fields(shop: Shop) -> None:
 
     one = shop.json("changes", 2, "--dataset", "products", "--key", "A-2", "--key", "de")
     assert one["total"] == 1
-    assert shop.json("changes", 2, "--limit", 1)["total"] == 3
+    assert shop.json("changes", 2, "--limit", 1)["total"] == 4
     assert shop("changes", 2, "--key", "A-2").code == 2
+    half = shop("changes", 2, "--dataset", "products", "--key", "A-2")
+    assert "the key of products has 2 columns, and 1 value came. Give --key once for each of: sku, country." in half.err
     assert shop("changes", 2, "--dataset", "prices").code == 2
     assert shop("changes", 9).code == 11
 
-    assert "price: 10.5 → 9" in shop("changes", 2).out
-    assert "products +1 ~1 -1" in shop("releases").out
+    told = shop("changes", 2).out
+    assert "price: 10.5 → 9" in told
+    assert "sku=A-4\\nB, country=fr" in told
+    assert "products +2 ~1 -1" in shop("releases").out
     assert "1 row" not in shop("publish").out
 
     removed = shop.json("capture", "remove")["datasets"][0]
