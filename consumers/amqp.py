@@ -250,7 +250,7 @@ def _parameters(url: str) -> pika.URLParameters:
 
 def dead_headers(headers: Mapping[str, object], reason: str, origin: str) -> dict[str, object]:
     """The headers of a message that goes to the dead letters: its own, why, and the queue where it was."""
-    return {**headers, "x-reason": reason, "x-origin": origin}
+    return {**headers, topology.DEAD_REASON: reason, topology.DEAD_ORIGIN: origin}
 
 
 def _said(error: BaseException | None) -> str:

@@ -28,6 +28,7 @@ from distributor.telemetry import clock
 from distributor.telemetry.attributes import ENVIRONMENT, EPOCH, ROLLOUT, SYSTEM
 from distributor.telemetry.logs import bind, logger
 from distributor.telemetry.tracing import span
+from distributor.wire import topology
 from distributor.wire.messages import IDLE, MemberReport, ProgressReport, RefusedReport
 
 # A flip far ahead is put to the table once more this long before its time: its connection is known to be alive then.
@@ -168,7 +169,7 @@ class Worker:
     def _answer(self, job: Job, report: MemberReport) -> None:
         letter = job.letter
         if isinstance(report, RefusedReport) and report.reason is RefusalReason.STALE:
-            self._reporter.dead_letter(letter, f"stale epoch {letter.epoch}: {report.text}")
+            self._reporter.dead_letter(letter, f"{topology.STALE} {letter.epoch}: {report.text}")
         with self._lock:
             self._answered.add(letter.arrival)
         self._spoke_at = time.monotonic()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from aio_pika.abc import AbstractIncomingMessage
@@ -11,11 +12,12 @@ from aio_pika.abc import AbstractIncomingMessage
 from distributor.ledger.deadletters import DeadLetter
 from distributor.wire import topology
 
+_DELIVERIES = topology.DELIVERY_LIMIT + 1
 _REASONS = {
     "rejected": "its consumer rejected it",
     "expired": "it waited for too long",
     "maxlen": "the queue was full",
-    "delivery_limit": f"{topology.DELIVERY_LIMIT} deliveries, and each time its consumer died or gave it back",
+    "delivery_limit": f"{_DELIVERIES} deliveries, and each time its consumer died or gave it back",
 }
 
 
@@ -36,7 +38,21 @@ def refused_here(delivery: AbstractIncomingMessage, origin: str, reason: str, at
 
 
 def dead_lettered(delivery: AbstractIncomingMessage, at: datetime) -> DeadLetter:
-    """A letter for a delivery that the broker took out of some queue; it says which one, and why."""
+    """A letter for a delivery of the dead-letter queue: put there by a consumer, or by the broker."""
+    reason, origin = (_text(delivery.headers.get(name)) for name in (topology.DEAD_REASON, topology.DEAD_ORIGIN))
+    if reason and origin:
+        exchange, routing_key = topology.command_queue_binding(origin) or ("", "")
+        return replace(refused_here(delivery, origin, reason, at), exchange=exchange, routing_key=routing_key)
+    return _taken_out(delivery, at)
+
+
+def is_late(letter: DeadLetter) -> bool:
+    """Whether it is a command that only came too late: nothing is wrong, and nothing is to be done."""
+    return letter.reason.startswith(topology.STALE)
+
+
+def _taken_out(delivery: AbstractIncomingMessage, at: datetime) -> DeadLetter:
+    """What the broker took out says itself from which queue, and why."""
     deaths = delivery.headers.get("x-death")
     death = deaths[0] if isinstance(deaths, list) and deaths and isinstance(deaths[0], Mapping) else {}
     keys = death.get("routing-keys")
@@ -51,7 +67,7 @@ def dead_lettered(delivery: AbstractIncomingMessage, at: datetime) -> DeadLetter
         headers={name: plain(value) for name, value in delivery.headers.items()},
         content_type=delivery.content_type,
         body=delivery.body,
-        attempts=_count(delivery.headers.get("x-delivery-count")) + 1,
+        attempts=_DELIVERIES if cause == "delivery_limit" else _count(delivery.headers.get("x-delivery-count")) + 1,
     )
 
 

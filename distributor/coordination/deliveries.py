@@ -10,7 +10,7 @@ from aio_pika.abc import AbstractIncomingMessage
 from sqlalchemy import Connection, Engine
 from tenacity import RetryCallState
 
-from distributor.coordination.burial import dead_lettered, refused_here
+from distributor.coordination.burial import dead_lettered, is_late, refused_here
 from distributor.coordination.incoming import event_factory, note_of, progress_of
 from distributor.coordination.step import Step, step
 from distributor.errors import DistributorError, MessageError, NotInitialisedError
@@ -66,7 +66,8 @@ class Deliveries:
         await self._keep(refused_here(delivery, topology.COORDINATOR_QUEUE, reason, now()))
 
     async def _keep(self, letter: deadletters.DeadLetter) -> None:
-        _log.error("dead letter", origin=letter.origin, type=letter.type, reason=letter.reason)
+        say = _log.info if is_late(letter) else _log.error
+        say("dead letter", origin=letter.origin, type=letter.type, reason=letter.reason)
 
         def keep() -> None:
             with transaction(self._engine) as conn:

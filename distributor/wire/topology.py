@@ -14,6 +14,11 @@ DEAD = "pd.dead"
 
 COORDINATOR_QUEUE = "pd.coordinator"
 DEAD_QUEUE = "pd.dead-letters"
+DEAD_REASON = "x-reason"
+DEAD_ORIGIN = "x-origin"
+"""Headers of what a consumer put among the dead letters itself: why, and the queue it lay in."""
+STALE = "stale epoch"
+"""How the reason begins when a command only came too late."""
 DELIVERY_LIMIT = 20
 HEARTBEAT_SECONDS = 5
 
@@ -34,6 +39,7 @@ EXCHANGES: tuple[tuple[str, str], ...] = (
     (DEAD, "fanout"),
 )
 
+_MEMBER = "pd.member."
 _QUORUM: dict[str, str | int | bool] = {
     "x-queue-type": "quorum",
     "x-delivery-limit": DELIVERY_LIMIT,
@@ -51,10 +57,16 @@ def command_key(environment: str, system: str) -> str:
 def member_queue(environment: str, system: str) -> Queue:
     """A member's commands; one consumer at a time, the next one takes over when its line drops."""
     return Queue(
-        f"pd.member.{environment}.{system}",
+        _MEMBER + command_key(environment, system),
         ((COMMANDS, command_key(environment, system)),),
         {**_QUORUM, "x-single-active-consumer": True},
     )
+
+
+def command_queue_binding(queue: str) -> tuple[str, str] | None:
+    """The exchange and key by which commands get into a member's queue; None when it is none."""
+    key = queue.removeprefix(_MEMBER)
+    return (COMMANDS, key) if key != queue else None
 
 
 def coordinator_queue() -> Queue:

@@ -14,6 +14,7 @@ import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 from sqlalchemy import text
 
+from distributor.coordination.burial import is_late
 from distributor.errors import RefusedError
 from distributor.ledger import deadletters, progress
 from distributor.ledger.deadletters import DeadLetter, LetterState
@@ -121,6 +122,39 @@ def test_what_a_member_rejects_is_kept_with_its_origin_and_can_be_sent_again(est
     with transaction(estate.engine) as conn:
         assert deadletters.letter(conn, letter.id).state is LetterState.RETRIED
         assert deadletters.letters(conn) == []
+
+
+def test_what_a_consumer_put_aside_says_why_and_can_be_sent_again(
+    estate: Estate,
+) -> None:
+    estate.coordinate()
+    sealed = headers("pd.member.stage.v1", "m1")
+    origin = {"x-origin": "pd.member.prod.crm"}
+    with channel(estate) as on:
+        for reason in ("stale epoch 1: epoch 1 is over, the floor is 2", "this command is for uat.crm"):
+            aside = pika.BasicProperties(headers={**sealed, **origin, "x-reason": reason}, content_type="text/plain")
+            on.basic_publish("pd.dead", "", b"body", aside)
+    wrong, late = letters(estate, 2)
+    for letter in (wrong, late):
+        assert (letter.origin, letter.type, letter.attempts) == ("pd.member.prod.crm", "pd.member.stage.v1", 1)
+        assert (letter.exchange, letter.routing_key, letter.body) == ("pd.commands", "prod.crm", b"body")
+    assert (wrong.reason, is_late(wrong)) == ("this command is for uat.crm", False)
+    assert (late.reason, is_late(late)) == ("stale epoch 1: epoch 1 is over, the floor is 2", True)
+
+
+def test_what_is_given_back_for_ever_tells_how_often(estate: Estate) -> None:
+    estate.coordinate()
+    delivered = 0
+    with channel(estate) as on:
+        on.basic_publish("pd.commands", "prod.crm", b"poison", pika.BasicProperties(headers={}))
+        for method, _, _ in on.consume("pd.member.prod.crm", inactivity_timeout=2):
+            if method is None:
+                break
+            delivered += 1
+            on.basic_reject(method.delivery_tag, requeue=True)
+    [letter] = letters(estate, 1)
+    assert letter.attempts == delivered
+    assert letter.reason.startswith(f"{delivered} deliveries")
 
 
 def test_what_is_no_message_can_only_be_discarded(estate: Estate) -> None:
