@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.1
 RETRY_SECONDS = 1.0
-COORDINATOR_SILENT = timedelta(seconds=20)
 _DIGITS = re.compile(r"\d[\d.,:]*")
 
 
@@ -50,9 +49,7 @@ class Picture:
     @property
     def waiting_for(self) -> str:
         """What it waits for, in a sentence; empty when nothing in particular."""
-        if not self.coordinator_up:
-            return "a coordinator: none is running (`distributor serve coordinator`)"
-        if not self.place:
+        if not self.place or not self.coordinator_up:
             return self.environment.waiting_for
         before = self.environment.rollout
         ahead = f"; rollout {before[:SHORT]} is {self.environment.state}" if before else ""
@@ -99,12 +96,11 @@ def look_once(desk: Desk, engine: Engine, rollout_id: str) -> Picture:
             raise DistributorError(f"the ledger no longer knows rollout {rollout_id}", where="ledger")
         status = look(conn, desk.settings, [record.environment])
     environment = status.environments[0]
-    seen = status.coordinator_seen_at
     return Picture(
         record=record,
         environment=environment,
         place=environment.queued.index(rollout_id) + 1 if rollout_id in environment.queued else 0,
-        coordinator_up=seen is not None and status.at - seen < COORDINATOR_SILENT,
+        coordinator_up=status.coordinator == "up",
     )
 
 

@@ -50,7 +50,7 @@ class MemberPart(Part):
             required=system in rollout.required,
             state=member_word(answer),
             flipped_at=answer.flipped_at,
-            refusal=answer.refusal,
+            refusal=answer.refusal.removeprefix(f"{system} ").removeprefix("refused: "),
             phases=staged.get("phases") or {},
             rows=staged.get("rows_applied"),
         )
@@ -88,7 +88,7 @@ class RolloutOutcome(Outcome):
         if line.outcome:
             console.print(line.outcome)
         console.print(f"took {line.took}, skew {line.skew}, epoch {line.epoch}")
-        members = grid("system", "required", "state", ">rows", "phases", "flipped (UTC)", "refusal")
+        members = grid("system", "required", "state", ">rows", "phases", "flipped (UTC)")
         for part in self.members:
             phases = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in part.phases.items())
             members.add_row(
@@ -98,13 +98,14 @@ class RolloutOutcome(Outcome):
                 "-" if part.rows is None else f"{part.rows:,}",
                 phases or "-",
                 part.flipped_at.strftime("%H:%M:%S.%f")[:-3] if part.flipped_at else "-",
-                part.refusal or "-",
             )
         console.print(members)
         entries = grid("at (UTC)", ">after", "what")
         for entry in self.timeline:
             after = span(entry.at - self.timeline[0].at)
-            entries.add_row(entry.at.strftime("%H:%M:%S.%f")[:-3], after, entry.text)
+            known = entry.kind == line.state.value and entry.text == line.outcome
+            text = line.state.value if known else entry.text
+            entries.add_row(entry.at.strftime("%H:%M:%S.%f")[:-3], after, text)
         console.print(entries)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 
 from distributor.cli.layout import ago, count, grid, span, stamp
 from distributor.cli.outcome import Outcome, Part
 from distributor.cli.rollout import member_word
-from distributor.rollout.state import Answer, Environment, Requirement
+from distributor.rollout.state import SILENT_AFTER, Answer, Environment, Requirement, Rollout, RolloutState
 from distributor.rollout.waiting import waiting_for
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class MemberStatus(Part):
     shadow: int | None
     """The release in its other slot; null while that is half loaded."""
     state: str
-    """`online`, `lagging`, `loading`, `staged`, `flipped`, `reverted`, `refused`, `waiting` or `unheard`."""
+    """`online`, `empty`, `lagging`, `loading`, `staged`, `flipped`, `reverted`, `refused`, `waiting` or `unheard`."""
     behind: int
     """How many releases it is behind the newest."""
     behind_since: datetime | None
@@ -71,6 +71,29 @@ class MemberStatus(Part):
     """When it was last heard, in UTC; null when never."""
     load: LoadPart | None
     """How far its load is; null when none goes on."""
+
+
+class EndedPart(Part):
+    """A rollout that has ended."""
+
+    rollout: str
+    """Its id."""
+    release: int
+    """The release that it was to bring."""
+    state: RolloutState
+    """`online`, `abandoned`, `reverted` or `refused`."""
+    ended_at: datetime
+    """When it ended, in UTC."""
+    outcome: str
+    """How it ended, in a sentence."""
+
+    @classmethod
+    def of(cls, ended: Rollout) -> EndedPart:
+        """A rollout as the ledger has it."""
+        assert ended.ended_at is not None
+        return cls(
+            rollout=ended.id, release=ended.release, state=ended.state, ended_at=ended.ended_at, outcome=ended.outcome
+        )
 
 
 class EnvironmentStatus(Part):
@@ -98,6 +121,8 @@ class EnvironmentStatus(Part):
     """Releases that automation will not promote again, because they were flipped back."""
     blocked: str
     """Why it takes no rollout at all; empty when it does."""
+    last_ended: EndedPart | None
+    """The newest request that has ended, other than by being superseded; null when none has."""
     queued: tuple[str, ...]
     """Ids of the rollouts that wait, oldest first."""
     holds: tuple[HoldPart, ...]
@@ -106,7 +131,9 @@ class EnvironmentStatus(Part):
     """Its systems."""
 
     @classmethod
-    def of(cls, state: Environment, outlook: Outlook, loads: Mapping[str, MemberProgress]) -> EnvironmentStatus:
+    def of(
+        cls, state: Environment, outlook: Outlook, loads: Mapping[str, MemberProgress], last_ended: Rollout | None
+    ) -> EnvironmentStatus:
         """An environment as the ledger has it. `loads`: the newest progress, by system."""
         active = state.active
         holds = tuple(
@@ -120,24 +147,34 @@ class EnvironmentStatus(Part):
             state=active.state.value if active else "idle",
             rollout=active.id if active else None,
             target=active.release if active else None,
-            waiting_for=waiting_for(state, outlook.now),
+            waiting_for=(outlook.no_coordinator if state.active or state.queue else "")
+            or waiting_for(state, outlook.now),
             follow=state.follow,
             pinned=state.pinned,
             barred=tuple(sorted(state.barred)),
             blocked=state.blocked,
             queued=tuple(rollout.id for rollout in state.queue),
             holds=holds,
+            last_ended=EndedPart.of(last_ended) if last_ended else None,
             members=tuple(_member(state, system, outlook, loads.get(system)) for system in sorted(state.members)),
         )
 
 
+CoordinatorWord = Literal["up", "silent", "stopped", "unheard"]
+_FAILED = (RolloutState.ABANDONED, RolloutState.REVERTED, RolloutState.REFUSED)
+
+
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """What lag is measured against: the newest release, when each release was followed by the next, and the time."""
+    """What a status is measured against: the newest release, when each release was followed by the next, the time.
+
+    `no_coordinator` says that nothing can move because none is up; empty when one is.
+    """
 
     newest: int
     followed_at: Mapping[int, datetime]
     now: datetime
+    no_coordinator: str
 
 
 class Status(Outcome):
@@ -147,6 +184,8 @@ class Status(Outcome):
     """The time at which this was read, in UTC."""
     newest_release: int
     """The newest release; 0 when there is none yet."""
+    coordinator: CoordinatorWord
+    """Whether a coordinator is at work; `silent`: it should be, and was not heard of lately."""
     coordinator_seen_at: datetime | None
     """When a coordinator was last up; null when none was ever heard of."""
     dead_letters: int
@@ -167,16 +206,30 @@ class Status(Outcome):
                     member.load.sentence if member.load else member.state,
                     _slot(member),
                     f"{count(member.behind, 'release')}, {span(late)}" if late else "-",
-                    ago(member.heard_at, self.at),
+                    _heard(member, self.at),
                 )
         console.print(table)
         for environment in self.environments:
             for sentence in sentences(environment):
                 console.print(f"{environment.environment}: {sentence}")
         console.print(f"newest release: {self.newest_release or 'none yet'}")
-        console.print(f"coordinator last seen: {ago(self.coordinator_seen_at, self.at)}")
+        seen = f", last seen {ago(self.coordinator_seen_at, self.at)}" if self.coordinator_seen_at else ""
+        console.print(f"coordinator: {_COORDINATORS[self.coordinator]}{seen}")
         if self.dead_letters:
             console.print(f"{count(self.dead_letters, 'dead letter')}: see `distributor deadletter list`")
+
+
+_COORDINATORS = {
+    "up": "up",
+    "silent": "not heard of lately",
+    "stopped": "none is running",
+    "unheard": "none was ever started",
+}
+
+
+def _heard(member: MemberStatus, at: datetime) -> str:
+    silent = member.heard_at is not None and at - member.heard_at > SILENT_AFTER
+    return ago(member.heard_at, at) + (" (silent)" if silent else "")
 
 
 def _slot(member: MemberStatus) -> str:
@@ -201,6 +254,12 @@ def sentences(environment: EnvironmentStatus) -> list[str]:
         told.append(f"does not follow new releases: {environment.pinned}")
     if environment.blocked:
         told.append(f"blocked: {environment.blocked}")
+    last = environment.last_ended
+    if last and last.state in _FAILED:
+        told.append(
+            f"the last rollout, {last.rollout[:8]} to release {last.release}, was {last.state} at"
+            f" {stamp(last.ended_at)} UTC: {last.outcome}"
+        )
     return told
 
 
@@ -221,8 +280,10 @@ def _member(state: Environment, system: str, outlook: Outlook, load: MemberProgr
         word = member_word(answer)
     elif member.heard_at is None:
         word = "unheard"
+    elif member.shows != state.shown:
+        word = "lagging"
     else:
-        word = "online" if member.shows == state.shown else "lagging"
+        word = "online" if member.shows else "empty"
     return MemberStatus(
         system=system,
         requirement=member.requirement,

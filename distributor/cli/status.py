@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from distributor.cli.desk import Desk
-from distributor.cli.standing import EnvironmentStatus, Outlook, Status
+from distributor.cli.standing import CoordinatorWord, EnvironmentStatus, Outlook, Status
 from distributor.rollout.state import Environment, Member
 from distributor.telemetry import clock
+
+COORDINATOR_SILENT = timedelta(seconds=20)
+_NOBODY: dict[CoordinatorWord, str] = {
+    "up": "",
+    "silent": "the coordinator, which was not heard of lately",
+    "stopped": "a coordinator: none is running (`distributor serve coordinator`)",
+    "unheard": "a coordinator: none is running (`distributor serve coordinator`)",
+}
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +26,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
+    from distributor.ledger.processes import Presence
     from distributor.settings import Settings
 
 
@@ -39,24 +49,41 @@ def look(conn: Connection, settings: Settings, names: Sequence[str]) -> Status:
     """How these environments stand at this moment."""
     from sqlalchemy import func, select
 
-    from distributor.ledger import progress, tables
+    from distributor.ledger import processes, progress, rollouts, tables
 
     chosen = states(conn, settings, names)
     loads = progress.latest(conn)
     newest = conn.execute(select(func.max(tables.releases.c.number))).scalar_one() or 0
     shown = {member.shows for state in chosen.values() for member in state.members.values()}
-    outlook = Outlook(newest, _followed_at(conn, shown), clock.now())
+    now = clock.now()
+    presence = processes.presence(conn, "coordinator")
+    coordinator = _word(presence, now)
+    outlook = Outlook(newest, _followed_at(conn, shown), now, _NOBODY[coordinator])
     letters = select(func.count()).where(tables.dead_letters.c.state == "waiting")
     return Status(
-        at=outlook.now,
+        at=now,
         newest_release=newest,
-        coordinator_seen_at=coordinator_seen(conn),
+        coordinator=coordinator,
+        coordinator_seen_at=presence.seen_at,
         dead_letters=conn.execute(letters).scalar_one(),
         environments=tuple(
-            EnvironmentStatus.of(state, outlook, {load.system: load for load in loads if load.environment == name})
+            EnvironmentStatus.of(
+                state,
+                outlook,
+                {load.system: load for load in loads if load.environment == name},
+                ended.rollout if (ended := rollouts.newest_ended(conn, name)) else None,
+            )
             for name, state in chosen.items()
         ),
     )
+
+
+def _word(presence: Presence, now: datetime) -> CoordinatorWord:
+    if presence.seen_at is None:
+        return "unheard"
+    if presence.beat_at and now - presence.beat_at < COORDINATOR_SILENT:
+        return "up"
+    return "silent" if presence.seen_at == presence.beat_at else "stopped"
 
 
 def states(conn: Connection, settings: Settings, names: Sequence[str]) -> dict[str, Environment]:
@@ -65,17 +92,6 @@ def states(conn: Connection, settings: Settings, names: Sequence[str]) -> dict[s
 
     known = environments.read_all(conn)
     return {name: known.get(name) or _untouched(settings, name) for name in names}
-
-
-def coordinator_seen(conn: Connection) -> datetime | None:
-    """When a coordinator was last up; None when none was ever heard of, or all have stopped in good order."""
-    from sqlalchemy import func, select
-
-    from distributor.ledger.tables import processes
-
-    newest = select(func.max(processes.c.last_seen)).where(processes.c.role == "coordinator")
-    seen: datetime | None = conn.execute(newest).scalar_one()
-    return seen
 
 
 def _untouched(settings: Settings, name: str) -> Environment:

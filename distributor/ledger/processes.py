@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from distributor.ledger.tables import processes as table
@@ -24,6 +24,22 @@ class Process:
     detail: Mapping[str, object]
 
 
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """When a process of a role that has not said goodbye was last up, and when one said it last; None: never."""
+
+    beat_at: datetime | None
+    stopped_at: datetime | None
+
+    @property
+    def seen_at(self) -> datetime | None:
+        """When any was last up."""
+        return max(filter(None, (self.beat_at, self.stopped_at)), default=None)
+
+
+_STOPPED = table.c.detail.has_key("stopped")
+
+
 def beat(conn: Connection, process: Process) -> None:
     """Says that a process is up."""
     values = {name: getattr(process, name) for name in Process.__dataclass_fields__}
@@ -38,11 +54,25 @@ def beat(conn: Connection, process: Process) -> None:
 
 
 def seen_since(conn: Connection, since: datetime) -> list[Process]:
-    """Processes that were up at some time since then."""
-    query = select(*(table.c[name] for name in Process.__dataclass_fields__)).where(table.c.last_seen >= since)
+    """Processes that were up at some time since then, and have not said goodbye."""
+    query = select(*(table.c[name] for name in Process.__dataclass_fields__)).where(
+        table.c.last_seen >= since, ~_STOPPED
+    )
     return [Process(*row) for row in conn.execute(query.order_by(table.c.role, table.c.id))]
 
 
 def gone(conn: Connection, role: str, id_: str) -> None:
-    """A process has stopped in good order."""
-    conn.execute(delete(table).where(table.c.role == role, table.c.id == id_))
+    """A process has stopped in good order. Of each role the last goodbye is remembered."""
+    conn.execute(delete(table).where(table.c.role == role, _STOPPED))
+    conn.execute(
+        update(table)
+        .where(table.c.role == role, table.c.id == id_)
+        .values(last_seen=func.clock_timestamp(), detail=table.c.detail.concat({"stopped": True}))
+    )
+
+
+def presence(conn: Connection, role: str) -> Presence:
+    """What is known of the processes of a role."""
+    seen = func.max(table.c.last_seen)
+    query = select(seen.filter(~_STOPPED), seen.filter(_STOPPED)).where(table.c.role == role)
+    return Presence(*conn.execute(query).one())

@@ -127,7 +127,10 @@ def _of_rollout(old: Rollout | None, new: Rollout) -> Iterator[Entry]:
         yield Entry("requested", f"release {new.release} asked for by {new.by} ({new.cause.value}){why}", new.id)
     for member, answer in new.answers.items():
         for kind, text in _of_answer(old.answers.get(member, Answer()) if old else Answer(), answer, new):
-            yield Entry(kind, f"{member} {text}", new.id, member)
+            # A refusal names its member already, or is the member's own sentence.
+            plain = text.removeprefix(f"{member} ")
+            said = f"refused: {text}" if kind == "member-refused" and plain == text else plain
+            yield Entry(kind, f"{member} {said}", new.id, member)
     if new.state is not (old.state if old else RolloutState.QUEUED):
         yield Entry(new.state.value, _sentence(new), new.id)
 
@@ -140,7 +143,7 @@ def _of_answer(old: Answer, new: Answer, rollout: Rollout) -> Iterator[tuple[str
     if new.reverted and not old.reverted:
         yield "member-reverted", f"shows release {rollout.from_release} again"
     if new.refusal and new.refusal != old.refusal:
-        yield "member-refused", f"refused: {new.refusal}"
+        yield "member-refused", new.refusal
     if new.lagging and not old.lagging:
         yield "member-lagging", f"stays behind release {rollout.release}"
 

@@ -74,10 +74,10 @@ def _named(state: Environment, rollout: Rollout, name: str, now: datetime) -> st
     """A member, with what is known of its silence or its trouble."""
     refusal = answer_of(rollout, name).refusal
     if refusal:
-        return f"{name} ({refusal})"
+        return f"{name} ({refusal.removeprefix(f'{name} ')})"
     member = state.members.get(name)
     if member is None or member.heard_at is None:
-        return f"{name} (never heard of)"
+        return f"{name} (not heard from yet)"
     if now - member.heard_at > SILENT_AFTER:
         return f"{name} (not heard of since {_clock(member.heard_at)})"
     return name

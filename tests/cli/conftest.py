@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
+from sqlalchemy import Engine, text
 
 from distributor.cli.main import main
+from distributor.ledger import environments, migrate
+from distributor.ledger.engine import ledger_engine, transaction
 from distributor.local.processes import free_port
+from distributor.rollout.commands import Output
+from distributor.rollout.events import Event
+from tests.rollout.transcript import Transcript
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,3 +96,48 @@ def nowhere(tmp_path: Path) -> Path:
     url = f"postgresql://somebody:hidden@127.0.0.1:{port}"
     config.write_text(config_text(f"{url}/master", f"{url}/ledger", f"amqp://somebody:hidden@127.0.0.1:{port}/"))
     return config
+
+
+RELEASES = text(
+    "INSERT INTO ledger.releases (number, manifest, created_at, rows, counts, schema_fingerprint)"
+    " SELECT n, 'm' || n, now(), 1, '{}', 's' FROM generate_series(1, 3) n"
+)
+
+
+@dataclass
+class Recorded(Transcript):
+    """Every step is saved in a ledger."""
+
+    ledger: Engine | None = field(default=None)
+
+    @classmethod
+    def into(cls, ledger: Engine) -> Recorded:
+        """An environment `e` of two members, a and b."""
+        world = cls.of()
+        assert isinstance(world, Recorded)
+        world.ledger = ledger
+        return world
+
+    def feed(self, event: Event) -> tuple[Output, ...]:
+        before = self.state
+        outputs = super().feed(event)
+        if self.ledger is not None:
+            with transaction(self.ledger) as conn:
+                environments.lock(conn, "e")
+                environments.save(conn, before, self.state, at=self.now)
+        return outputs
+
+
+@pytest.fixture
+def ledger(database: Callable[[], str], tmp_path: Path) -> Iterator[Engine]:
+    """A ledger with three releases, and a config `d.toml` that names it."""
+    url = database()
+    migrate.upgrade(url)
+    (tmp_path / "d.toml").write_text(
+        config_text("postgresql://h/m", url, "amqp://h/").replace("environments.uat", "environments.e")
+    )
+    engine = ledger_engine(url)
+    with transaction(engine) as conn:
+        conn.execute(RELEASES)
+    yield engine
+    engine.dispose()

@@ -2,58 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from distributor.cli.asking import AskedRollout, would_ask
 from distributor.cli.desk import Desk
 from distributor.errors import RefusedError
-from distributor.ledger import environments, migrate
-from distributor.ledger.engine import ledger_engine, transaction
-from distributor.rollout.commands import Output, Stage
-from distributor.rollout.events import Event
+from distributor.rollout.commands import Stage
 from distributor.rollout.state import Cause
-from tests.cli.conftest import config_text
-from tests.rollout.transcript import Transcript
-
-RELEASES = text(
-    "INSERT INTO ledger.releases (number, manifest, created_at, rows, counts, schema_fingerprint)"
-    " SELECT n, 'm' || n, now(), 1, '{}', 's' FROM generate_series(1, 3) n"
-)
-
-
-@dataclass
-class Recorded(Transcript):
-    """Every step is saved in a ledger."""
-
-    ledger: Engine | None = field(default=None)
-
-    def feed(self, event: Event) -> tuple[Output, ...]:
-        before = self.state
-        outputs = super().feed(event)
-        if self.ledger is not None:
-            with transaction(self.ledger) as conn:
-                environments.lock(conn, "e")
-                environments.save(conn, before, self.state, at=self.now)
-        return outputs
-
-
-@pytest.fixture
-def ledger(database: Callable[[], str], tmp_path: Path, nowhere: Path) -> Iterator[Engine]:
-    url = database()
-    migrate.upgrade(url)
-    (tmp_path / "d.toml").write_text(
-        config_text("postgresql://h/m", url, "amqp://h/").replace("environments.uat", "environments.e")
-    )
-    engine = ledger_engine(url)
-    with transaction(engine) as conn:
-        conn.execute(RELEASES)
-    yield engine
-    engine.dispose()
+from tests.cli.conftest import Recorded
 
 
 def test_what_a_request_would_come_to(ledger: Engine, tmp_path: Path) -> None:
@@ -65,9 +24,7 @@ def test_what_a_request_would_come_to(ledger: Engine, tmp_path: Path) -> None:
     with pytest.raises(RefusedError, match="not known"):
         foretold(None, Cause.ROLLBACK)
 
-    world = Recorded.of()
-    assert isinstance(world, Recorded)
-    world.ledger = ledger
+    world = Recorded.into(ledger)
     world.online(1)
     world.online(2)
     world.online(2, Cause.REFRESH)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from distributor.rollout.commands import Flip, Revert, Stage
 from distributor.rollout.events import Aborted, Detached, HoldPlaced
+from distributor.rollout.state import Answer
 from distributor.rollout.waiting import waiting_for
 from tests.rollout.transcript import START, Transcript
 
@@ -19,7 +22,7 @@ def test_staging_names_who_has_not_staged() -> None:
     assert said(world) == "release 1 to start"
     world.tick()
     world.do(world.last(Stage, "a"))
-    assert said(world) == "b (never heard of) to stage release 1, until 2026-01-01 00:30:00 UTC"
+    assert said(world) == "b (not heard from yet) to stage release 1, until 2026-01-01 00:30:00 UTC"
 
 
 def test_converged_names_the_hold() -> None:
@@ -47,6 +50,16 @@ def test_flipping_and_reverting_name_the_silent() -> None:
     assert "waits for b" in world.alarms[-1]
     world.feed(Detached(world.now, "b", "ann", "lost", world.fresh()))
     assert said(world) == "b is detached, what it shows is unknown"
+
+
+def test_a_reason_does_not_name_its_member_twice() -> None:
+    world = Transcript.of()
+    world.request(1)
+    world.tick()
+    answer = Answer(refusal="a stores other rows")
+    assert world.state.active
+    world.state = replace(world.state, active=replace(world.state.active, answers={"a": answer}))
+    assert said(world).startswith("a (stores other rows) and b (not heard from yet) to stage")
 
 
 def test_nothing_is_waited_for_once_all_is_online() -> None:
