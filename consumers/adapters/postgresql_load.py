@@ -87,7 +87,10 @@ class PostgreSQLLoading:
         self._copy(rows, batch.upserts)
         self._copy(keys, batch.deletes)
         return self._write(
-            batch, rows, keys, f"(SELECT {listed(key)} FROM {rows} UNION ALL SELECT {listed(key)} FROM {keys})"
+            batch,
+            rows,
+            keys,
+            f"(SELECT {listed(key)} FROM {rows} AS r UNION ALL SELECT {listed(key)} FROM {keys} AS k)",
         )
 
     def _write(self, batch: Batch, rows: str, keys: str, touched: str) -> Touched:
@@ -156,6 +159,5 @@ def _upsert(place: str, incoming: str, schema: DatasetSchema) -> str:
     names = listed(schema.column_names)
     rest = [quoted(name) for name in schema.column_names if name not in schema.key]
     action = f"UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in rest)}" if rest else "NOTHING"
-    return (
-        f"INSERT INTO {place} ({names}) SELECT {names} FROM {incoming} ON CONFLICT ({listed(schema.key)}) DO {action}"
-    )
+    source = f"SELECT {names} FROM {incoming} AS i"
+    return f"INSERT INTO {place} ({names}) {source} ON CONFLICT ({listed(schema.key)}) DO {action}"

@@ -109,8 +109,8 @@ def _read_jsonl(conn: psycopg.Connection, source: IO[bytes], path: Path, known: 
                 copy.write_row((number, text))
     bad = (
         conn.execute(
-            "SELECT row, left(document, 60), (pg_input_error_info(document, 'json')).message FROM pg_temp.documents"
-            " WHERE NOT pg_input_is_valid(document, 'json') ORDER BY row LIMIT 1"
+            "SELECT row, left(document, 60), pg_temp.input_error(document, 'json') FROM pg_temp.documents"
+            " WHERE pg_temp.input_error(document, 'json') IS NOT NULL ORDER BY row LIMIT 1"
         ).fetchone()
         or conn.execute(
             "SELECT row, left(document, 60), 'not an object' FROM pg_temp.documents"

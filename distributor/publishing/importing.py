@@ -12,6 +12,7 @@ from distributor.capture.fixed import clear_errors, connect, where_of
 from distributor.capture.inspect import Source, inspect
 from distributor.errors import BadInputError, UsageError
 from distributor.publishing.files import read_into_given
+from distributor.publishing.input_error import provide as provide_input_error
 from distributor.settings.models import Settings
 
 _NOTHING = "Nothing was loaded."
@@ -61,6 +62,7 @@ def import_file(
         clear_errors(where_of(settings.master.url)),
     ):
         source = inspect(conn, {dataset: configured[dataset]})[dataset]
+        provide_input_error(conn)
         names = read_into_given(conn, file, source.schema.column_names)
         targets = _targets(conn, source, names, file)
         _check_values(conn, targets, file)
@@ -100,8 +102,8 @@ def _check_values(conn: psycopg.Connection, targets: list[_Target], file: Path) 
     for target in targets:
         wrong = conn.execute(
             sql.SQL(
-                "SELECT row, {value}, (pg_input_error_info({value}, {type})).message FROM pg_temp.given"
-                " WHERE NOT pg_input_is_valid({value}, {type}) OR ({not_null} AND {value} IS NULL)"
+                "SELECT row, {value}, pg_temp.input_error({value}, {type}) FROM pg_temp.given"
+                " WHERE pg_temp.input_error({value}, {type}) IS NOT NULL OR ({not_null} AND {value} IS NULL)"
                 " ORDER BY row LIMIT 1"
             ).format(value=target.given, type=sql.Literal(target.type), not_null=sql.Literal(target.not_null))
         ).fetchone()
