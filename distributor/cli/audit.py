@@ -9,9 +9,10 @@ import typer
 from rich.console import Console
 
 from distributor.cli.desk import Desk
-from distributor.cli.layout import grid, stamp
+from distributor.cli.layout import grid, plain, stamp
 from distributor.cli.options import Limit
 from distributor.cli.outcome import Outcome, Part
+from distributor.cli.rollouts import SHORT
 
 
 class Act(Part):
@@ -22,7 +23,7 @@ class Act(Part):
     who: str
     """Who did it: a person, or a role of this service."""
     what: str
-    """What was done."""
+    """What was done: the verb; `follow` is a release that an environment took by itself."""
     why: str
     """The reason that was given."""
     environment: str | None
@@ -39,10 +40,18 @@ class Acts(Outcome):
 
     def show(self, console: Console) -> None:
         """A table, newest first."""
-        table = grid("when (UTC)", "who", "what", "environment", "why")
+        table = grid("when (UTC)", "who", "what", "environment", "of", "why")
         for act in self.audit:
-            table.add_row(stamp(act.at), act.who, act.what, act.environment or "-", act.why)
+            table.add_row(stamp(act.at), act.who, act.what, act.environment or "-", _of(act.detail or {}), act.why)
         console.print(table if self.audit else "nothing has been done yet")
+
+
+def _of(detail: dict[str, Any]) -> str:
+    first = {"release": detail.get("release"), "rollout": str(detail.get("rollout") or "")[:SHORT]}
+    told = {**first, **{name: value for name, value in detail.items() if name not in first}}
+    return (
+        ", ".join(f"{name} {plain(str(value))}" for name, value in told.items() if value not in (None, "", [])) or "-"
+    )
 
 
 def audit(

@@ -81,6 +81,8 @@ def install(desk: Desk, dry_run: DryRun = False) -> Capture:
             return _look(conn, sources, changed, dry_run=True)
         changed = list(triggers.install(conn, sources.values()))
         conn.commit()
+        if changed:
+            desk.note("capture install", datasets=changed)
         return _again(desk, conn, changed)
 
 
@@ -105,6 +107,8 @@ def remove(desk: Desk, dry_run: DryRun = False) -> Capture:
             return _look(conn, sources, present, dry_run=True)
         triggers.remove(conn)
         conn.commit()
+        if present:
+            desk.note("capture remove", datasets=present)
         return _again(desk, conn, present)
 
 

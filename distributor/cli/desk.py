@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from distributor.errors import ConfigError
+from distributor.errors import ConfigError, DistributorError
 from distributor.settings import Settings, load_settings
+from distributor.telemetry import clock
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -79,6 +80,17 @@ class Desk:
 
         with self.ledger() as engine, transaction(engine) as conn:
             yield conn
+
+    def note(self, what: str, **detail: object) -> None:
+        """Puts what has just been done into the audit. It is done: where it cannot be noted, that is only said."""
+        from distributor.ledger import audit
+        from distributor.ledger.engine import transaction
+
+        try:
+            with self.ledger() as engine, transaction(engine) as conn:
+                audit.record(conn, audit.AuditRecord(clock.now(), self.user, what, "", detail=detail))
+        except DistributorError as error:
+            self.say(f"the audit does not know of it: {error}")
 
     @cached_property
     def store(self) -> DirectoryStore:

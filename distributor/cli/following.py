@@ -126,7 +126,8 @@ def _drawn(picture: Picture) -> Group:
             f"{load.rate:,.0f}/s" if load else "",
         )
     waiting = f"waiting for: {picture.waiting_for}" if picture.waiting_for else ""
-    return Group(Text(title), table, Text(waiting))
+    # The console of notes never wraps; a line that is drawn again and again has to.
+    return Group(Text(title, no_wrap=False, overflow="fold"), table, Text(waiting, no_wrap=False, overflow="fold"))
 
 
 def _lines(desk: Desk, pictures: Iterator[Picture]) -> Picture:

@@ -55,6 +55,15 @@ def import_file(
     from distributor.publishing.importing import import_file as load
 
     result = load(desk.settings, dataset, file, replace=replace, dry_run=dry_run)
+    if not dry_run and result.inserted + result.updated + result.deleted:
+        desk.note(
+            "import",
+            dataset=result.dataset,
+            file=str(file),
+            inserted=result.inserted,
+            updated=result.updated,
+            deleted=result.deleted,
+        )
     return Imported(
         dataset=result.dataset,
         rows=result.rows,

@@ -73,6 +73,8 @@ def init(
     else:
         url = desk.settings.ledger.url
     ledger, version, problem = _look(url) if dry_run else _make(url)
+    if ledger in ("created", "migrated"):
+        desk.note("init", ledger=f"{ledger}, version {version}")
     return Initialised(
         config=str(path),
         config_written=written,

@@ -17,6 +17,14 @@ def grid(*headings: str, title: str | None = None) -> Table:
     return table
 
 
+def hanging() -> Table:
+    """An empty table of two columns without headings: a word, and a text that wraps beside it."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
+
+
 def stamp(at: datetime | None) -> str:
     """A time in UTC, to the second."""
     return at.strftime("%Y-%m-%d %H:%M:%S") if at else "-"

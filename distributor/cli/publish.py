@@ -57,6 +57,8 @@ def publish(desk: Desk, dry_run: DryRun = False) -> Published:
 
     with _heard(desk) as hear:
         result = make_release(desk.settings, desk.store, dry_run=dry_run, progress=hear)
+    if result.release is not None and not dry_run:
+        desk.note("publish", release=result.release, rows=result.rows)
     return Published(
         release=result.release,
         manifest=result.manifest,

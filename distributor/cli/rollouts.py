@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from distributor.cli.desk import Desk
-from distributor.cli.layout import grid, span, stamp
+from distributor.cli.layout import grid, hanging, span, stamp
 from distributor.cli.options import Limit
 from distributor.cli.outcome import Outcome, Part
 from distributor.rollout.state import RolloutState
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from distributor.ledger.rollouts import RolloutRecord
 
 SHORT = 8
+WIDE = 120
+"""Columns of a console in which a rollout has room in one line."""
+NONE = "there was no rollout yet"
 
 
 class RolloutLine(Part):
@@ -96,7 +99,10 @@ class Rollouts(Outcome):
     """The rollouts, newest first."""
 
     def show(self, console: Console) -> None:
-        """A table, newest first."""
+        """A table, newest first; on a narrow console a paragraph for each."""
+        if console.width < WIDE:
+            self._show_narrow(console)
+            return
         table = grid(
             "rollout", "environment", ">release", "state", "asked for (UTC)", "by", ">took", ">skew", "outcome"
         )
@@ -112,7 +118,19 @@ class Rollouts(Outcome):
                 line.skew,
                 line.outcome or "-",
             )
-        console.print(table if self.rollouts else "there was no rollout yet")
+        console.print(table if self.rollouts else NONE)
+
+    def _show_narrow(self, console: Console) -> None:
+        for line in self.rollouts:
+            what = f"{line.environment}, release {line.way}, {line.state.value}, {stamp(line.requested_at)} UTC"
+            about = hanging()
+            about.add_row(line.id[:SHORT], what)
+            about.add_row("", f"by {line.by} ({line.cause}), took {line.took}, skew {line.skew}")
+            if line.outcome:
+                about.add_row("", line.outcome)
+            console.print(about)
+        if not self.rollouts:
+            console.print(NONE)
 
 
 def rollouts(

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from distributor.cli.desk import Desk
 from distributor.cli.outcome import Outcome
-from distributor.cli.supervisor import WITH_PARENT, RoleProcess, run_all, stop_with_parent
+from distributor.cli.supervisor import FOR_EYES, WITH_PARENT, RoleProcess, run_all, stop_with_parent
 from distributor.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def serve(
         str | None, typer.Option("--system", metavar="SYSTEM", help="consumer: the system that it serves.")
     ] = None,
     with_parent: Annotated[bool, typer.Option(WITH_PARENT, hidden=True)] = False,
+    for_eyes: Annotated[bool, typer.Option(FOR_EYES, hidden=True)] = False,
 ) -> Served:
     """Run roles until they are stopped: coordinator, publisher, consumer, or all of them.
 
@@ -65,7 +66,7 @@ def serve(
     if len(processes) > 1:
         number = run_all(processes, desk.config, desk.say)
         return Served(roles=names, ended=INTERRUPTED if number == signal.SIGINT else 0)
-    _configure_telemetry(settings, roles[0], environment, system)
+    _configure_telemetry(settings, roles[0], environment, system, for_eyes)
     if roles[0] == "consumer":
         assert environment is not None
         assert system is not None
@@ -116,11 +117,15 @@ def _consumer(environment: str, system: str) -> RoleProcess:
     return RoleProcess(f"consumer {environment}.{system}", ("consumer", "--env", environment, "--system", system))
 
 
-def _configure_telemetry(settings: Settings, role: str, environment: str | None, system: str | None) -> None:
+def _configure_telemetry(
+    settings: Settings, role: str, environment: str | None, system: str | None, for_eyes: bool
+) -> None:
     from distributor.telemetry.logs import bind, configure_logs
     from distributor.telemetry.tracing import configure_tracing
 
-    configure_logs(settings.telemetry.log_format, settings.telemetry.log_level)
+    # This process writes into a pipe; whoever reads it may show it on a terminal.
+    log_format = "console" if for_eyes and settings.telemetry.log_format == "auto" else settings.telemetry.log_format
+    configure_logs(log_format, settings.telemetry.log_level)
     configure_tracing(settings.telemetry.traces, role=role)
     bind(role=role, environment=environment, system=system)
 

@@ -20,7 +20,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 STEADY_SECONDS = 60.0
 PATIENCE_SECONDS = 15.0
 LONGEST_LINE = 1 << 20
-WITH_PARENT = "--with-parent"
+WITH_PARENT, FOR_EYES = "--with-parent", "--for-eyes"
 
 Say = Callable[[str], None]
 
@@ -71,6 +71,8 @@ async def _keep(role: RoleProcess, config: Path | None, say: Say, stopped: async
 async def _run_once(role: RoleProcess, config: Path | None, say: Say, stopped: asyncio.Future[int]) -> int:
     """One life of a role: until it ends by itself, or is ended because all stop. Returns its exit code."""
     options = ["--config", str(config)] if config else []
+    if sys.stderr.isatty():
+        options.append(FOR_EYES)
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "distributor", "serve", *role.words, WITH_PARENT, *options),
         stdin=asyncio.subprocess.PIPE,

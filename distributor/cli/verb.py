@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -34,8 +35,9 @@ Verb = Callable[..., Outcome]
 
 
 def outcome_console() -> Console:
-    """Where an outcome is shown to a person; in a pipe, tables are as wide as they like to be."""
-    return Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else PIPED_WIDTH)
+    """Where an outcome is shown to a person; in a pipe, tables are wide unless COLUMNS says how wide."""
+    told = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()  # noqa: TID251
+    return Console(highlight=False, markup=False, width=None if told else PIPED_WIDTH)
 
 
 def outcome_of(verb: Verb) -> type[Outcome]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from distributor.cli.layout import grid
+from distributor.cli.layout import grid, hanging
 from distributor.cli.outcome import Outcome, Part
 
 
@@ -122,8 +122,10 @@ class DemoOutcome(Outcome):
         for figure in self._figures():
             figures.add_row(*figure)
         console.print(figures)
+        claims = hanging()
         for claim in self.claims:
-            console.print(f"{'held  ' if claim.held else 'FAILED'}  {claim.text}: {claim.found}")
+            claims.add_row("held" if claim.held else "FAILED", f"{claim.text}: {claim.found}")
+        console.print(claims)
         console.print(f"\n{'All of it held' if self.ok else 'Not all of it held'}, in {self.seconds:.1f} s.")
         if self.kept:
             console.print(f"\nIt is still running. Try:  distributor status --config {self.kept.config}")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import pty
 import signal
 import subprocess
 import sys
@@ -124,12 +127,17 @@ def test_a_file_is_loaded_whole_or_not_at_all(shop: Shop, tmp_path: Path) -> Non
     assert shop.json("import", "products", good, "--dry-run") == {**expected, "dry_run": True}
     assert shop.json("import", "products", good) == {**expected, "dry_run": False}
     assert shop.json("publish")["rows"] == 3
+    acts = shop.json("audit")["audit"]
+    assert [act["what"] for act in acts] == ["publish", "import", "init"]
+    shown = shop("audit").out
+    assert "release 1, rows 3" in shown
+    assert "dataset products" in shown
 
 
 def test_before_anything_has_happened_every_verb_that_looks_answers(shop: Shop) -> None:
     assert shop.json("releases") == {"releases": []}
     assert shop.json("rollouts") == {"rollouts": []}
-    assert shop.json("audit") == {"audit": []}
+    assert [act["what"] for act in shop.json("audit")["audit"]] == ["init"]
     assert shop.json("deadletter", "list") == {"dead_letters": []}
     environment = shop.json("status")["environments"][0]
     assert environment["state"] == "idle"
@@ -179,6 +187,39 @@ def test_a_deploy_without_a_coordinator_says_so_and_can_be_waited_for_or_not(sho
     assert rollout["rollout"]["reason"] == "spring prices"
     assert rollout["timeline"]
     assert shop("rollout", lines[1]["id"]).out.startswith("rollout ")
+    assert [act["what"] for act in shop.json("audit", "--environment", "uat")["audit"]] == ["deploy", "deploy"]
+    assert f"release 1, rollout {lines[0]['id'][:8]}" in shop("audit").out
+
+
+def test_a_narrow_console_cuts_neither_ids_nor_words(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert shop("publish").code == 0
+    asked = shop.json("deploy", "uat", "--no-wait", "--by", "anna")["rollout"]["id"]
+    monkeypatch.setenv("COLUMNS", "60")
+    told = shop("rollouts").out
+    assert max(map(len, told.splitlines())) <= 60
+    assert f"{asked[:8]}  uat, release 0 → 1, staging, " in told
+    assert "by anna (operator)" in told
+    assert max(map(len, shop("status").out.splitlines()[:4])) <= 60
+
+
+def test_a_terminal_gets_lines_for_eyes_from_every_role(shop: Shop) -> None:
+    """The roles write into pipes; their parent knows that a person reads."""
+    ours, theirs = pty.openpty()
+    words = [sys.executable, "-m", "distributor", "serve", "all", "--config", str(shop.config)]
+    with subprocess.Popen(words, stderr=theirs, stdout=subprocess.PIPE, start_new_session=True) as parent:
+        os.close(theirs)
+        lines: list[str] = []
+        with os.fdopen(ours, "r", errors="replace", buffering=1) as terminal:
+            for line in terminal:
+                lines.append(line)
+                if " | " in line and "started as process" not in line:
+                    break
+            assert '{"' not in lines[-1]
+            assert "[" in lines[-1]
+            parent.send_signal(signal.SIGTERM)
+            with contextlib.suppress(OSError):  # what a terminal says when the last writer has gone
+                terminal.read()
+        assert parent.wait(60) == 0
 
 
 def test_a_role_that_fails_is_started_again_aloud_and_all_end_with_their_parent(shop: Shop) -> None:
