@@ -24,6 +24,9 @@ class Audience:
 
     def end(self) -> None:
         """All have read for the last time."""
+        self.watch.ask_to_stop()
+        for reader in self.readers:
+            reader.ask_to_stop()
         for reader in self.readers:
             reader.stop()
         self.watch.stop()

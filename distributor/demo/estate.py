@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,7 @@ class Estate:
         self._announce = announce
         self._exit = ExitStack()
         self._ours = False
+        self._made: list[Path] = []
 
     def start_servers(self, meanwhile: Callable[[], None] = lambda: None) -> None:
         """Starts both servers side by side, creates the databases and writes the config.
@@ -80,6 +81,7 @@ class Estate:
         `meanwhile` runs once the databases and the config are there, while the broker may still be starting. Raises
         UnreachableError.
         """
+        self._made = [parent for parent in self.state.parents if not parent.exists()]
         self._exit.enter_context(owned(self.state))
         self._clear_leftovers()
         self._ours = True
@@ -158,6 +160,9 @@ class Estate:
         if self._ours:
             self.postgresql.remove()
             shutil.rmtree(self.state, ignore_errors=True)
+            for parent in self._made:
+                with suppress(OSError):  # somebody else has put something there
+                    parent.rmdir()
 
     def _clear_leftovers(self) -> None:
         """Deletes what a killed run left. Raises UsageError for a directory that never was an estate's."""

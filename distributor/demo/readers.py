@@ -110,9 +110,13 @@ class Reader:
         """Begins reading. Until the system has something to read, failures mean that it is not there yet."""
         self._thread.start()
 
+    def ask_to_stop(self) -> None:
+        """Reads no more once the present read is over."""
+        self._stop.set()
+
     def stop(self) -> None:
         """Ends the loop and waits for its last read."""
-        self._stop.set()
+        self.ask_to_stop()
         self._thread.join(timeout=15)
 
     @property

@@ -19,7 +19,7 @@ from distributor.demo.story import Story, Wishes
 def run(wishes: Wishes, as_json: bool) -> DemoOutcome:
     """Tells the whole story. Raises DistributorError, KeyboardInterrupt; nothing is left behind then."""
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
-    with _termination_is_interruption(), Screen(console) as screen:
+    with Screen(console) as screen, _interruptions(screen):
         story = Story(wishes, screen)
         try:
             outcome = story.tell()
@@ -34,10 +34,14 @@ def run(wishes: Wishes, as_json: bool) -> DemoOutcome:
 
 
 def _clean_up(estate: Estate) -> None:
-    # A second Ctrl-C must not cut the clearing-up short.
+    _interrupt_no_more()
+    estate.remove()
+
+
+def _interrupt_no_more() -> None:
+    """A second Ctrl-C must not cut the clearing-up short."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    estate.remove()
 
 
 def _leave_running(estate: Estate) -> Kept:
@@ -69,14 +73,18 @@ def _keep(estate: Estate) -> None:
 
 
 @contextlib.contextmanager
-def _termination_is_interruption() -> Iterator[None]:
-    """SIGTERM becomes KeyboardInterrupt, so that being ended and being interrupted clean up alike."""
+def _interruptions(screen: Screen) -> Iterator[None]:
+    """SIGTERM and Ctrl-C are answered at once, and clean up alike."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
+        _interrupt_no_more()
+        with contextlib.suppress(RuntimeError):  # it may have come in the middle of a line
+            screen.act("Interrupted: stopping everything …")
         raise KeyboardInterrupt
 
     handled = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    signal.signal(signal.SIGTERM, interrupt)
+    for number in handled:
+        signal.signal(number, interrupt)
     try:
         yield
     finally:

@@ -45,6 +45,11 @@ class Screen:
         """Since the run began."""
         return time.monotonic() - self._begun
 
+    @property
+    def live(self) -> bool:
+        """Whether a matrix shows what goes on."""
+        return self.console.is_terminal
+
     def show(self, matrix: Callable[[], Table] | None) -> None:
         """From now on draws this, or nothing, below the lines."""
         self._matrix = matrix

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -33,6 +32,8 @@ WHY_HELD = "regression tests of the spring catalogue"
 TOGETHER_MS = 1000.0
 """Flips that lie further apart would be one after the other, on the slowest machine too."""
 NOBODY_FLIPS_SECONDS = 1.5
+NEWS_SECONDS = 5.0
+"""Where no live matrix shows that something goes on, a line says so this often."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +108,17 @@ class Story:
             catalogue.create(master, self.wishes.products, self.wishes.seed)
         self.screen.say(f"a catalogue of {self.wishes.products:,} products, their prices and categories")
         for verb in ("init", "capture install", "publish"):
-            self.screen.command(verb)
+            self.screen.command(*verb.split())
             self.estate.verb(verb)
 
     def _first_release(self) -> None:
         self.screen.act("Release 1: the first load of every system, in two environments at once")
-        self.screen.command("deploy", UAT)
+        self.screen.command("deploy", UAT, "--no-wait")
         begun = time.monotonic()
-        with ThreadPoolExecutor(1) as pool:
-            test_team = pool.submit(self.estate.verb, "deploy", environment=UAT)
-            self._wait(FIRST_LOAD_SECONDS, f"{PROD} to show release 1", lambda: self.audience.all_see(PROD, 1))
-            self.screen.say(f"{PROD} shows release 1, {time.monotonic() - begun:.1f} s after the consumers started")
-            test_team.result()
+        self.estate.verb("deploy", environment=UAT, no_wait=True)
+        self._wait(FIRST_LOAD_SECONDS, f"{PROD} to show release 1", lambda: self.audience.all_see(PROD, 1))
+        self.screen.say(f"{PROD} shows release 1, {time.monotonic() - begun:.1f} s after the consumers started")
+        self._wait(FIRST_LOAD_SECONDS, f"{UAT} to show release 1", lambda: self.audience.all_see(UAT, 1))
         self._wait(FIRST_LOAD_SECONDS, "both slots of every system", lambda: self._settled(PROD) and self._settled(UAT))
         self.screen.say(f"and both slots of every system hold it, after {time.monotonic() - begun:.1f} s")
         self._claim("release 1 is online in both environments", self.audience.all_see(UAT, 1), self.audience.told())
@@ -276,7 +276,12 @@ class Story:
     def _wait(self, seconds: float, what: str, condition: Callable[[], bool]) -> None:
         """Polls until it holds. Raises NotConvergedError that names what was waited for, and who died meanwhile."""
         deadline = time.monotonic() + seconds
+        news = time.monotonic() + NEWS_SECONDS
         while not condition():
+            if not self.screen.live and time.monotonic() > news:
+                news += NEWS_SECONDS
+                behind = ", ".join(self._waited_for())
+                self.screen.say(f"waiting for {what}" + (f": {behind} to finish" if behind else ""))
             dead = self.estate.dead()
             if dead or time.monotonic() > deadline:
                 behind = ", ".join(self._waited_for()) or "nobody"

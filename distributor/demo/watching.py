@@ -81,9 +81,13 @@ class SettledWatch:
         """Begins watching."""
         self._thread.start()
 
+    def ask_to_stop(self) -> None:
+        """Looks no more once the present look is over."""
+        self._stop.set()
+
     def stop(self) -> None:
         """Ends the watch and waits for its last read."""
-        self._stop.set()
+        self.ask_to_stop()
         self._thread.join(timeout=15)
 
     def _run(self) -> None:

@@ -26,9 +26,9 @@ DEMO = [sys.executable, "-m", "distributor", "demo", "--products", str(PRODUCTS)
 
 @pytest.fixture
 def state(services_directory: Path) -> Iterator[Path]:
-    directory = services_directory / "demo"
+    directory = services_directory / "new" / "demo"
     yield directory
-    shutil.rmtree(directory, ignore_errors=True)
+    shutil.rmtree(directory.parent, ignore_errors=True)
 
 
 def command(state: Path, amqp_url: str, *options: str) -> list[str]:
@@ -79,17 +79,20 @@ def test_an_interrupted_demo_leaves_neither_processes_nor_files(
     state: Path, amqp_url: str, number: signal.Signals
 ) -> None:
     with subprocess.Popen(
-        command(state, amqp_url), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        command(state, amqp_url), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as demo:
         wait_for(lambda: list(state.glob("roles/*.pid")), timeout=60, what="the start of the roles")
         demo.send_signal(number)
-        assert demo.wait(60) == 130
+        _, told = demo.communicate(timeout=60)
+        assert demo.returncode == 130
+    assert "Interrupted: stopping everything" in told
+    assert "$ distributor capture install\n" in told
     wait_for(lambda: not processes_of(state), timeout=15, what="the end of what the interrupt cut in half")
-    assert not state.exists()
+    assert not state.parent.exists()
 
 
 def test_a_directory_that_holds_something_else_is_left_alone(state: Path, amqp_url: str) -> None:
-    state.mkdir()
+    state.mkdir(parents=True)
     (state / "thesis.txt").write_text("two years of work")
     done = subprocess.run(command(state, amqp_url), capture_output=True, text=True, check=False)
     assert done.returncode == 2
