@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
-from consumers.adapters.base import Adapter
+from consumers.adapters.base import Adapter, Loading
 from consumers.loading import Phases, fill
-from consumers.planning import Plan, Target, empty_certificate, plan, target_of
+from consumers.planning import Target, Walk, empty_certificate, plan, rebuild_of, target_of
 from consumers.reports import Job, about
-from distributor.errors import DistributorError, MessageError
+from distributor.errors import DistributorError, MessageError, SystemAlteredError
 from distributor.mapping.tables import SystemMapping
 from distributor.model.certificate import Certificate
 from distributor.model.manifest import Manifest
@@ -75,24 +76,44 @@ class Executor:
 
     def hello(self, job: Job | None = None) -> wire.HelloReport:
         """Reads the row and says where the member is. Raises UnreachableError, SystemAlteredError."""
-        self._meet()
-        with self._adapter.member() as transaction:
-            self.row = transaction.row
-        return self._hello(self.row, job)
+        with self._forgetting():
+            self._meet()
+            with self._adapter.member() as transaction:
+                self.row = transaction.row
+            return self._hello(self.row, job)
 
     def carry_out(self, job: Job) -> wire.MemberReport | Wait:
         """The answer to a command, or until when it has to wait.
 
         Raises DistributorError when store or chunks are out of order, and Overtaken.
         """
-        self._meet()
-        command = to_command(job.command)
-        target = self._target(job.command)
-        if target is not None and target.tables:
-            self._adapter.prepare(self._environment, self._mapping.system, target.tables)
+        with self._forgetting():
+            self._meet()
+            return self._answer(job, to_command(job.command))
+
+    @contextmanager
+    def _forgetting(self) -> Iterator[None]:
+        """A system that was altered is met anew by the next command: somebody may have mended it by then."""
+        try:
+            yield
+        except SystemAlteredError:
+            self._met = False
+            raise
+
+    def _answer(self, job: Job, command: commands.Command) -> wire.MemberReport | Wait:
+        target = None
+        if isinstance(job.command, wire.StageCommand | wire.SettleCommand):
+            # What is over may ask for a release that is gone by now, in shapes that must not be made any more.
+            with self._adapter.member() as transaction:
+                self.row = transaction.row
+            if (refused := member.refusal(self.row, command)) is not None:
+                return self._reply(job, self.row, refused)
+            target = self._target(job.command)
+            if target.tables:
+                self._adapter.prepare(self._environment, self._mapping.system, target.tables)
         with self._adapter.member() as transaction:
             outcome = member.answer(
-                transaction.row,
+                self._proven(transaction.row, command, target) if target else transaction.row,
                 command,
                 target=target.identity if target else None,
                 token=clock.new_id(),
@@ -136,10 +157,16 @@ class Executor:
         except DistributorError as error:
             _log.warning("what readers look at could not be looked after", error=str(error))
 
-    def _target(self, command: wire.MemberCommand) -> Target | None:
-        """What a stage or settle asks for; for release 0, in the shapes of what the slots hold."""
-        if not isinstance(command, wire.StageCommand | wire.SettleCommand):
-            return None
+    def _proven(self, row: MemberRow, command: commands.Command, target: Target) -> MemberRow:
+        """The row, its shadow torn if that should hold the target, and its certificate says that it does not."""
+        if member.refusal(row, command) or command.epoch in (row.staged_epoch, row.flipped_epoch):
+            return row
+        if not member.holds(row.shadow, target.identity):
+            return row
+        return member.distrust(row) if self._stored(row.shadow).difference(target.expected) else row
+
+    def _target(self, command: wire.StageCommand | wire.SettleCommand) -> Target:
+        """What is asked for; for release 0, in the shapes of what the slots hold."""
         known = command.manifest or self.row.shadow.manifest or self.row.online.manifest
         manifest = self._manifest(known) if known else None
         return target_of(self._mapping, command.release, command.manifest, manifest)
@@ -157,6 +184,9 @@ class Executor:
             self._keep(text, Certificate.model_validate_json(text))
         return self._certificates[text]
 
+    def _stored(self, slot: Slot) -> Certificate:
+        return self._certificate(slot.certificate) if slot.certificate else empty_certificate(self._mapping)
+
     def _written(self, certificate: Certificate) -> str:
         text = certificate.model_dump_json()
         self._keep(text, certificate)
@@ -172,9 +202,11 @@ class Executor:
         with phases.phase("plan"):
             ways = partial(walk, self._store, target.manifest, target.release, read=self._manifest)
             way = plan(row.slots[load.slot], target, ways, self._certificate)
-        notify = self._notifier(job, phases, way)
+        notify = self._notifier(job, phases, way.rows)
         with self._adapter.loading(load.slot) as loading:
             certificate = fill(loading, way, target.tables, self._store, phases, notify)
+            if not way.rebuild and (wrong := certificate.difference(target.expected)):
+                certificate = self._rebuilt(job, loading, target, ways, phases, "; ".join(wrong))
             stored = self._written(certificate)
             point(Point.LOAD_BEFORE_COMMIT)
             with phases.phase("commit"):
@@ -194,7 +226,17 @@ class Executor:
         kind = ReplyKind.SETTLED if load.settles else ReplyKind.STAGED
         return self._reply(job, committed, Reply(kind), phases)
 
-    def _notifier(self, job: Job, phases: Phases, way: Plan) -> Callable[[], None]:
+    def _rebuilt(
+        self, job: Job, loading: Loading, target: Target, ways: Walk, phases: Phases, wrong: str
+    ) -> Certificate:
+        """The same load, from nothing: the slot did not hold what its row says, so no delta leads to the target."""
+        _log.warning("the slot was altered and is loaded anew", release=target.release, wrong=wrong)
+        with phases.phase("rebuild"):
+            way = rebuild_of(target, ways, wrong)
+            notify = self._notifier(job, phases, phases.rows_done + way.rows)
+            return fill(loading, way, target.tables, self._store, phases, notify)
+
+    def _notifier(self, job: Job, phases: Phases, rows: int) -> Callable[[], None]:
         last = time.monotonic()
 
         def notify() -> None:
@@ -207,7 +249,7 @@ class Executor:
                     job,
                     phase=phases.current,
                     rows_done=phases.rows_done,
-                    rows_total=way.rows,
+                    rows_total=rows,
                     seconds=phases.elapsed,
                 )
                 self._progress(job, report)
@@ -239,7 +281,7 @@ class Executor:
 
     def _staged(self, job: Job, row: MemberRow, phases: Phases) -> wire.StagedReport:
         slot = row.slots[row.staged_slot] if row.staged_slot else Slot()
-        certificate = self._certificate(slot.certificate) if slot.certificate else empty_certificate(self._mapping)
+        certificate = self._stored(slot)
         return about(
             wire.StagedReport,
             row,

@@ -18,6 +18,9 @@ from distributor.store.chunks import AFTER, BEFORE, OP, Op
 from distributor.store.compose import net_delta
 from distributor.telemetry.faults import Point, point
 
+BATCH_ROWS = 10_000
+"""Between two batches a load is cut when something newer waits: so many rows are written in a moment."""
+
 
 @dataclass(slots=True)
 class Phases:
@@ -27,17 +30,21 @@ class Phases:
     current: str = ""
     rows_done: int = 0
     started: float = field(default_factory=time.monotonic)
+    _within: bool = False
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Counts the block's time under a name."""
-        before, self.current = self.current, name
+        """Counts the block's time under a name; a phase within another one is part of that."""
+        if self._within:
+            yield
+            return
+        self._within, self.current = True, name
         began = time.monotonic()
         try:
             yield
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - began
-            self.current = before or name
+            self._within = False
 
     @property
     def elapsed(self) -> float:
@@ -81,8 +88,10 @@ def _batches(store: Store, plan: Plan, table: TableSpec, phases: Phases) -> Iter
             changes = next(delta, None)
             if changes is None:
                 return
-            batch = batch_of(table, changes)
-        yield batch
+        for start in range(0, changes.num_rows, BATCH_ROWS):
+            with phases.phase("fetch"):
+                batch = batch_of(table, changes.slice(start, BATCH_ROWS))
+            yield batch
 
 
 def batch_of(table: TableSpec, changes: pa.Table) -> Batch:

@@ -20,12 +20,16 @@ Walk = Callable[[str | None, int], Chain]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What a slot shall hold. `manifest` is the sha256; it and `identity` are None for release 0, which is empty."""
+    """What a slot shall hold. `manifest` is the sha256; it and `identity` are None for release 0, which is empty.
+
+    `expected` is the certificate of exactly that content, as the release's manifest has it.
+    """
 
     release: int
     identity: SlotIdentity | None
     manifest: str | None
     tables: tuple[TableSpec, ...]
+    expected: Certificate
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ def target_of(mapping: SystemMapping, release: int, sha256: str | None, manifest
     Only the shapes that this system holds count for its identity. Raises SchemaError when the release lacks a dataset.
     """
     if manifest is None:
-        return Target(release, None, sha256, ())
+        return Target(release, None, sha256, (), empty_certificate(mapping))
     known = {schema.dataset for schema in manifest.schemas}
     missing = [table.dataset for table in mapping.tables if table.dataset not in known]
     if missing:
@@ -63,7 +67,9 @@ def target_of(mapping: SystemMapping, release: int, sha256: str | None, manifest
     tables = tuple(TableSpec(table, schema) for table, schema in mapping.schemas(manifest))
     fingerprint = schemas_fingerprint(tuple(table.schema for table in tables))
     identity = SlotIdentity(release=release, mapping=mapping.version, schema_=fingerprint)
-    return Target(release, identity if release else None, sha256, tables)
+    if not release:
+        return Target(release, None, sha256, tables, empty_certificate(mapping))
+    return Target(release, identity, sha256, tables, mapping.expected(manifest))
 
 
 def plan(
@@ -85,12 +91,13 @@ def plan(
             delta = Plan(chain, base=read(slot.certificate))
             if target.release > slot.identity.release:
                 return delta
-            rebuild = _rebuild(target, walk, "fewer rows than the way back")
+            rebuild = rebuild_of(target, walk, "fewer rows than the way back")
             return rebuild if rebuild.rows < delta.rows else delta
-    return _rebuild(target, walk, reason)
+    return rebuild_of(target, walk, reason)
 
 
-def _rebuild(target: Target, walk: Walk, why: str) -> Plan:
+def rebuild_of(target: Target, walk: Walk, why: str) -> Plan:
+    """From nothing, whatever the slot holds. Raises StoreError when no chain reaches the target."""
     empty = Certificate(tables={table.name: EMPTY_TABLE for table in target.tables})
     return Plan(walk(None, ZERO), base=empty, rebuild=why)
 

@@ -80,6 +80,8 @@ class PostgreSQLAdapter:
         self._bulk.close()
 
     def _check(self, table: TableSpec) -> None:
+        """Looks for what a statement failed at. Whatever it was, the next `prepare` looks at everything again."""
+        self._prepared = None
         with self._control.transaction() as transaction:
             self._layout.check(transaction, (table,))
 

@@ -96,10 +96,8 @@ def answer(row: MemberRow, command: Command, *, target: SlotIdentity | None, tok
     `target` is what a stage asks for in this member's mapping (None: release 0, empty); other commands ignore it.
     `token` is fresh; it is used if a load begins. Times of `command` and `now` are of the member's clock.
     """
-    if command.epoch < row.floor or (command.epoch == row.floor and row.closed):
-        return _refuse(row, RefusalReason.STALE, f"epoch {command.epoch} is over, the floor is {row.floor}")
-    if command.epoch == row.floor and command.rollout_id != row.floor_id:
-        return _refuse(row, RefusalReason.CONFLICT, f"epoch {row.floor} is that of rollout {row.floor_id}")
+    if (refused := refusal(row, command)) is not None:
+        return Outcome(row, refused)
     row = accept(row, command)
     match command:
         case Stage():
@@ -114,6 +112,17 @@ def answer(row: MemberRow, command: Command, *, target: SlotIdentity | None, tok
             return settle(row, command, token)
         case _:
             assert_never(command)
+
+
+def refusal(row: MemberRow, command: Command) -> Reply | None:
+    """Why a command may do nothing at all: its epoch is over, or is another rollout's. None: it is carried out."""
+    if command.epoch < row.floor or (command.epoch == row.floor and row.closed):
+        text = f"epoch {command.epoch} is over, the floor is {row.floor}"
+        return Reply(ReplyKind.REFUSED, RefusalReason.STALE, text)
+    if command.epoch == row.floor and command.rollout_id != row.floor_id:
+        text = f"epoch {row.floor} is that of rollout {row.floor_id}"
+        return Reply(ReplyKind.REFUSED, RefusalReason.CONFLICT, text)
+    return None
 
 
 def accept(row: MemberRow, command: Command) -> MemberRow:
@@ -202,6 +211,11 @@ def may_continue(row: MemberRow, load: Load) -> bool:
         and not row.closed
         and row.active != load.slot
     )
+
+
+def distrust(row: MemberRow) -> MemberRow:
+    """The shadow is not what it was taken for: it counts as torn, so that the next load makes it anew."""
+    return _replaced(row, other(row.active), row.shadow.model_copy(update={"intact": False}))
 
 
 def tear(row: MemberRow, load: Load) -> MemberRow | None:

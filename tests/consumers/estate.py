@@ -245,6 +245,20 @@ dataset = "prices"
             "prices": {tuple(row) for row in self._query(self._texts("sku, currency, amount", "prices"))},
         }
 
+    def alter_shadow(self, table: str, change: str) -> None:
+        """Changes the slot that nobody reads, by hand: `change` follows `UPDATE <table>`."""
+        if self.adapter == "sqlite":
+            with closing(sqlite3.connect(self.url.removeprefix("sqlite:///"), timeout=10)) as connection:
+                active = connection.execute("SELECT row ->> 'active' FROM _distributor_member").fetchone()[0]
+                place = f'"_{"b" if active == "a" else "a"}_{table}"'
+                assert connection.execute(f"UPDATE {place} {change}").rowcount == 1
+                connection.commit()
+        else:
+            with psycopg.connect(self.url) as postgresql:
+                active = postgresql.execute("SELECT slot FROM distributor.active").fetchall()[0][0]
+                place = f"distributor_{'b' if active == 'a' else 'a'}.{table}"
+                assert postgresql.execute(f"UPDATE {place} {change}".encode()).rowcount == 1
+
     def lose_view(self, name: str) -> None:
         """Drops what readers look at, by hand."""
         if self.adapter == "sqlite":
