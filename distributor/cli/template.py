@@ -46,7 +46,7 @@ class Places:
 
 
 def worked_example(places: Places) -> str:
-    """The text of a distributor.toml with one dataset and an environment of two systems."""
+    """The text of a distributor.toml with one dataset and two environments of two systems."""
     crm = f"postgresql://crm:{PASSWORD}@localhost:5432/crm"
     sections = (
         _section("master", Master, {"url": places.master}),
@@ -57,11 +57,26 @@ def worked_example(places: Places) -> str:
         _section("environments.uat", EnvironmentSettings, {}),
         _section("environments.uat.systems.crm", MemberSettings, {"adapter": "postgresql", "url": crm}),
         _section("environments.uat.systems.pos", MemberSettings, {"adapter": "sqlite", "url": "sqlite:///pos.db"}),
+        _another_environment(),
         "# What a system holds, the same in every environment. A system without such a section holds every dataset.\n"
         + _section("[systems.pos.tables]", TableSettings, {"dataset": "products"}),
         _section("telemetry", Telemetry, {}),
     )
     return "\n".join((_INTRODUCTION, *sections))
+
+
+def _another_environment() -> str:
+    """The same systems once more, in an environment that nobody has to deploy to."""
+    crm = f"postgresql://crm:{PASSWORD}@localhost:5432/crm_prod"
+    lines = [
+        "# A second environment, with stores of its own: here every release goes online by itself. Leave it out if you",
+        "# have one environment.",
+        "[environments.prod]",
+        'follow = "auto"',
+    ]
+    for system, adapter, url in (("crm", "postgresql", crm), ("pos", "sqlite", "sqlite:///pos_prod.db")):
+        lines += [f"[environments.prod.systems.{system}]", f"adapter = {_toml(adapter)}", f"url = {_toml(url)}"]
+    return "\n".join(lines) + "\n"
 
 
 def _section(header: str, model: type[BaseModel], given: Mapping[str, str]) -> str:

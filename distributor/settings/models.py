@@ -52,7 +52,8 @@ class Dataset(Section):
     table: str = Field(description='the master\'s table, "schema.table"; the schema may be left out')
     key: tuple[str, ...] = Field(default=(), description="key columns; empty: the table's primary key")
     references: dict[str, str] = Field(
-        default_factory=dict, description='columns that name a row of another dataset: {column = "dataset"}'
+        default_factory=dict,
+        description='columns that name a row of another dataset: {column = "dataset"}; checked, but not used yet',
     )
 
 

@@ -24,7 +24,11 @@ def test_the_worked_example_is_a_valid_config(tmp_path: Path) -> None:
     assert settings.ledger.url == "postgresql://u:p@h/led"
     assert settings.store.path == Path("/srv/store")
     assert list(settings.master.datasets) == ["products"]
-    assert list(settings.environments["uat"].systems) == ["crm", "pos"]
+    assert {name: list(of.systems) for name, of in settings.environments.items()} == {
+        "uat": ["crm", "pos"],
+        "prod": ["crm", "pos"],
+    }
+    assert [of.follow for of in settings.environments.values()] == ["manual", "auto"]
 
 
 def test_the_defaults_that_it_shows_are_the_defaults(tmp_path: Path) -> None:
