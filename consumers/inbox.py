@@ -36,6 +36,9 @@ create table if not exists command (
   state text not null check (state in ('received', 'done'))
 );
 create index if not exists command_open on command (epoch desc, closes desc, arrival) where state = 'received';
+create table if not exists answered (
+  epoch integer not null, rollout_id text not null, type text not null, primary key (epoch, rollout_id, type)
+) without rowid;
 create table if not exists member (only_row integer primary key check (only_row = 1), row text not null);
 """
 
@@ -123,6 +126,27 @@ class Inbox:
                 "select 1 from command where state = 'received' and (epoch > ? or epoch = ? and closes) limit 1",
                 epoch,
                 epoch,
+            )
+            is not None
+        )
+
+    def answered(self, letter: Letter, rollout_id: str) -> None:
+        """Notes that a command was in time: what comes of it later is a repetition."""
+        self._write("insert or ignore into answered values (?, ?, ?)", letter.epoch, rollout_id, letter.type)
+        self._write("delete from answered where epoch < ?", letter.epoch - KEPT)
+
+    def is_late(self, letter: Letter, rollout_id: str) -> bool:
+        """Whether a letter whose epoch is over is an ordinary one: answered before, or overtaken while it waited."""
+        return (
+            self._read(
+                "select 1 from answered where epoch = ? and rollout_id = ? and type = ? union all select 1 from command"
+                " where arrival > ? and (epoch > ? or epoch = ? and closes) limit 1",
+                letter.epoch,
+                rollout_id,
+                letter.type,
+                letter.arrival,
+                letter.epoch,
+                letter.epoch,
             )
             is not None
         )

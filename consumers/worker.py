@@ -103,6 +103,9 @@ class Worker:
             self._awake.clear()
             if self._greeting_due.is_set():
                 self._say_hello()
+            if self._greeting_due.is_set():
+                self._awake.wait(_GREETING_RETRY_SECONDS)
+                continue
             letter, pause = self._next()
             if letter is not None:
                 self._work(letter)
@@ -118,10 +121,7 @@ class Worker:
             besides = self._answered | asleep.keys()
         letter = self._inbox.waiting(besides)
         pauses = [(at - now).total_seconds() for at in asleep.values()]
-        if self._greeting_due.is_set():
-            pauses.append(_GREETING_RETRY_SECONDS)
-        else:
-            pauses.append(max(self._spoke_at + self._alive_seconds - time.monotonic(), 0.0))
+        pauses.append(max(self._spoke_at + self._alive_seconds - time.monotonic(), 0.0))
         return letter, min(pauses)
 
     def _work(self, letter: Letter) -> None:
@@ -141,11 +141,8 @@ class Worker:
             _log.info("the load was cut", epoch=letter.epoch, release=getattr(job.command, "release", None))
             return
         except DistributorError as error:
-            # What the store lost, somebody may put back: the rollout's deadline ends the wait, not this answer.
-            retryable = error.retryable or isinstance(error, StoreError)
-            reason = RefusalReason.RETRYABLE if retryable else RefusalReason.PERMANENT
             _log.warning("the command was not carried out", command=name, epoch=letter.epoch, error=str(error))
-            result = about(RefusedReport, self._executor.row, job, reason=reason, text=str(error))
+            result = self._refused(job, error)
         except Exception as error:  # noqa: BLE001 - the coordinator must hear of it, whatever it is.
             _log.exception("the command failed", command=name, epoch=letter.epoch)
             text = f"{type(error).__name__}: {error}"
@@ -168,7 +165,9 @@ class Worker:
 
     def _answer(self, job: Job, report: MemberReport) -> None:
         letter = job.letter
-        if isinstance(report, RefusedReport) and report.reason is RefusalReason.STALE:
+        if not isinstance(report, RefusedReport) or report.reason is not RefusalReason.STALE:
+            self._inbox.answered(letter, job.command.rollout_id)
+        elif not self._inbox.is_late(letter, job.command.rollout_id):
             self._reporter.dead_letter(letter, f"{topology.STALE} {letter.epoch}: {report.text}")
         with self._lock:
             self._answered.add(letter.arrival)
@@ -187,6 +186,7 @@ class Worker:
             hello = self._executor.hello()
         except DistributorError as error:
             _log.warning("the member's store does not answer", error=str(error))
+            self._refuse_waiting(error)
             return
         self._greeting_due.clear()
         self._spoke_at = time.monotonic()
@@ -196,7 +196,24 @@ class Worker:
                 return
         if sent.exception() is not None:
             _log.info("the greeting was not delivered; it is said again on the next connection")
+            self._greeting_due.set()
         self._remember()
+
+    def _refuse_waiting(self, error: DistributorError) -> None:
+        """Whoever waits for a member that cannot even greet hears why; nothing is carried out."""
+        while not self._stopping.is_set():
+            letter, _ = self._next()
+            if letter is None:
+                return
+            self._armed.pop(letter.arrival, None)
+            job = Job.open(letter)
+            self._answer(job, self._refused(job, error))
+
+    def _refused(self, job: Job, error: DistributorError) -> RefusedReport:
+        # What the store lost, somebody may put back: the rollout's deadline ends the wait, not this answer.
+        retryable = error.retryable or isinstance(error, StoreError)
+        reason = RefusalReason.RETRYABLE if retryable else RefusalReason.PERMANENT
+        return about(RefusedReport, self._executor.row, job, reason=reason, text=str(error))
 
     def _say_alive(self) -> None:
         """A quiet member is otherwise not told from a dead one. Before the greeting nobody needs to hear of it."""

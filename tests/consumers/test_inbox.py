@@ -74,6 +74,29 @@ def test_what_overtakes_a_load(tmp_path: Path) -> None:
     assert not inbox.overtakes(6)
 
 
+def test_what_was_answered_or_overtaken_is_late_and_what_nobody_knows_is_not(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path / "inbox.db")
+    inbox.save(letter("newest", 5))
+    inbox.save(letter("again", 4))
+    found = inbox.waiting(besides=[1])
+    assert found is not None
+    assert not inbox.is_late(found, "r4")
+    inbox.answered(found, "r4")
+    assert inbox.is_late(found, "r4")
+    assert not inbox.is_late(found, "of another ledger")
+    inbox.save(letter("newer", 6))
+    assert inbox.is_late(found, "of another ledger")
+
+
+def test_the_end_of_an_epoch_overtakes_what_came_before_it(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path / "inbox.db")
+    inbox.save(letter("stage", 5))
+    found = inbox.waiting()
+    assert found is not None
+    inbox.save(letter("end", 5, closes=True))
+    assert inbox.is_late(found, "r5")
+
+
 def test_closed_letters_are_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("consumers.inbox.KEPT", 10)
     path = tmp_path / "inbox.db"

@@ -205,6 +205,27 @@ def test_late_flip_after_revert(member: Member, coordinator: Coordinator, catalo
     assert headers["x-origin"] == "pd.member.prod.crm"
 
 
+def test_what_is_late_in_ordinary_operation_is_no_dead_letter(
+    sqlite_member: Member, coordinator: Coordinator, catalogue: Catalogue
+) -> None:
+    publish_three(catalogue)
+    sqlite_member.start()
+    online(coordinator, 1, 1)
+    staged(coordinator, 2, 1, from_release=1)
+    # Sent again after its answer was lost, while the next epoch began.
+    coordinator.send(coordinator.flip(1, 1))
+    assert coordinator.expect(RefusedReport).reason is RefusalReason.STALE
+    # Armed, and overtaken by a newer epoch.
+    coordinator.send(coordinator.flip(2, 1, after=60, within=120))
+    staged(coordinator, 3, 2, from_release=1)
+    assert coordinator.expect(RefusedReport, lambda r: r.epoch == 2).reason is RefusalReason.STALE
+    # What nobody here knows is one, and the first: answers are sent after their dead letter.
+    coordinator.send(coordinator.flip(1, 1).model_copy(update={"rollout_id": "of another ledger"}))
+    coordinator.expect(RefusedReport, lambda r: r.rollout_id == "of another ledger")
+    _, body = coordinator.dead_letter()
+    assert b"of another ledger" in body
+
+
 def test_armed_timer_meets_revert(member: Member, coordinator: Coordinator, catalogue: Catalogue) -> None:
     publish_three(catalogue)
     member.start()
