@@ -19,6 +19,7 @@ from consumers.adapters.postgresql_line import Line, Transaction
 from consumers.adapters.postgresql_load import PostgreSQLLoading
 from consumers.adapters.postgresql_row import lock_row, save_row
 from consumers.adapters.postgresql_text import canonical_rows, certificate, sums
+from distributor.errors import SystemAlteredError
 from distributor.model.certificate import TableCertificate
 from distributor.rollout.member_row import MemberRow, SlotName
 from distributor.settings import MemberSettings
@@ -52,9 +53,13 @@ class PostgreSQLAdapter:
     @contextmanager
     def member(self) -> Iterator[PostgreSQLMember]:
         """The member's row under its lock; commits on normal exit."""
-        with self._control.transaction() as transaction:
-            yield PostgreSQLMember(transaction)
-            transaction.commit()
+        try:
+            with self._control.transaction() as transaction:
+                yield PostgreSQLMember(transaction)
+                transaction.commit()
+        except SystemAlteredError:
+            self._prepared = None
+            raise
 
     @contextmanager
     def loading(self, slot: SlotName) -> Iterator[PostgreSQLLoading]:

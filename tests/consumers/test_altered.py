@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from consumers.adapters.sqlite import SQLiteAdapter
@@ -74,6 +75,20 @@ def test_a_release_whose_certificate_is_another_one_is_not_there_already(
     coordinator.send(coordinator.flip(4, 2))
     coordinator.expect(FlippedReport)
     assert sqlite_member.content() == catalogue.contents[2]
+
+
+def test_a_store_that_was_emptied_is_prepared_again_without_a_restart(
+    postgresql_member: Member, coordinator: Coordinator, catalogue: Catalogue
+) -> None:
+    publish_three(catalogue)
+    postgresql_member.start()
+    online(coordinator, 1, 1)
+    with psycopg.connect(postgresql_member.url) as connection:
+        connection.execute("DROP SCHEMA distributor, distributor_a, distributor_b CASCADE")
+    coordinator.send(coordinator.stage(2, 2, from_release=1))
+    assert "distributor.member" in coordinator.expect(RefusedReport).text
+    online(coordinator, 3, 2)
+    assert (postgresql_member.shows(), postgresql_member.content()) == (2, catalogue.contents[2])
 
 
 def test_what_is_over_is_said_to_be_over_when_its_release_is_gone_too(
