@@ -53,13 +53,14 @@ def check(desk: Desk) -> Checked:
     findings.ok("config", f"{datasets}, {count(len(settings.environments), 'environment')}, {count(members, 'member')}")
     if not members:
         findings.note("config", "no environment has a system", "Add [environments.NAME.systems.SYSTEM].")
-    server_checks.check_master(settings, findings)
+    shapes = server_checks.distributed_shapes(settings)
+    server_checks.check_master(settings, shapes, findings)
     server_checks.check_ledger(settings, findings)
     server_checks.check_broker(settings, findings)
     server_checks.check_store(settings, findings)
     for environment in settings.environments:
         for system in settings.environment(environment).systems:
             with findings.about(f"{environment}.{system}"):
-                member_checks.check_member(settings, environment, system, findings)
+                member_checks.check_member(settings, environment, system, shapes, findings)
     problems = any(finding.verdict == "problem" for finding in findings.all)
     return Checked(ok=not problems, findings=tuple(findings.all))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 import sqlalchemy as sa
@@ -16,14 +20,38 @@ from distributor.cli.finding import Findings
 from distributor.errors import ConfigError, UnreachableError
 from distributor.settings import MemberSettings, Settings
 
+if TYPE_CHECKING:
+    from distributor.mapping.tables import SystemMapping
+    from distributor.model.dataset import DatasetSchema
+
 CONNECT_SECONDS = 5
 _RELATIONS = """
     SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = %s AND c.relname = ANY(%s) AND c.relkind NOT IN ('v', 'i', 'I', 'S', 'c')
 """
+_IS_HELD = "SELECT to_regclass('distributor.slot_table') IS NOT NULL"
+_GONE = """
+    SELECT name FROM distributor.slot_table WHERE name = ANY(%s) AND name NOT IN
+    (SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = %s)
+"""
+_HELD_SQLITE = "SELECT 1 FROM sqlite_schema WHERE name = '_distributor_table'"
+_GONE_SQLITE = """
+    SELECT name FROM _distributor_table WHERE name IN (SELECT value FROM json_each(?))
+    AND lower(name) NOT IN (SELECT lower(name) FROM sqlite_schema)
+"""
 
 
-def check_member(settings: Settings, environment: str, system: str, findings: Findings) -> None:
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """Of the names of a system's tables: those of tables of its own, and those whose view was there and is gone."""
+
+    in_the_way: set[str] = field(default_factory=set)
+    gone: set[str] = field(default_factory=set)
+
+
+def check_member(
+    settings: Settings, environment: str, system: str, shapes: Mapping[str, DatasetSchema], findings: Findings
+) -> None:
     """Adds what was found about one member. Raises DistributorError for what makes it unusable."""
     part = f"{environment}.{system}"
     member = settings.environments[environment].systems[system]
@@ -33,17 +61,24 @@ def check_member(settings: Settings, environment: str, system: str, findings: Fi
     names = [table.into for table in settings.mapping(system).tables]
     match member.adapter:
         case "postgresql":
-            in_the_way = _postgresql_tables(member, names)
+            seen = _look_into_postgresql(member, names)
         case "sqlite":
-            in_the_way = _sqlite_tables(settings.resolve(Path(member.url.removeprefix("sqlite:///"))), names)
+            seen = _look_into_sqlite(settings.resolve(Path(member.url.removeprefix("sqlite:///"))), names)
+            _note_decimals_as_text(part, settings.mapping(system), shapes, findings)
         case _:
             findings.note(part, f"this program cannot look into a store of {member.adapter}; its consumer will")
             return
-    if in_the_way:
+    if seen.in_the_way:
         findings.problem(
             part,
-            f"tables of its own are in the way: {', '.join(sorted(in_the_way))}",
+            f"tables of its own are in the way: {', '.join(sorted(seen.in_the_way))}",
             "Readers will find views of those names: rename the tables, or map to other names (`into`).",
+        )
+    elif seen.gone:
+        findings.problem(
+            part,
+            f"views that readers look at are gone: {', '.join(sorted(seen.gone))}",
+            "Its consumer makes them again when it starts, or stages; grants have to be given again.",
         )
     else:
         findings.ok(
@@ -51,12 +86,28 @@ def check_member(settings: Settings, environment: str, system: str, findings: Fi
         )
 
 
-def _postgresql_tables(member: MemberSettings, names: list[str]) -> set[str]:
-    """Those of the names that are tables of the system's own."""
+def _note_decimals_as_text(
+    part: str, mapping: SystemMapping, shapes: Mapping[str, DatasetSchema], findings: Findings
+) -> None:
+    columns = [
+        f"{table.into}.{column.name}"
+        for table in mapping.tables
+        if table.dataset in shapes
+        for column in shapes[table.dataset].columns
+        if column.type.kind == "decimal" and not column.type.fits_a_double
+    ]
+    if columns:
+        findings.note(part, f"decimals that SQLite holds as text, and compares as text: {', '.join(columns)}")
+
+
+def _look_into_postgresql(member: MemberSettings, names: list[str]) -> _Seen:
     url = sa.make_url(member.url).set(drivername="postgresql").render_as_string(hide_password=False)
     try:
         with psycopg.connect(url, connect_timeout=CONNECT_SECONDS) as conn:
-            return {row[0] for row in conn.execute(_RELATIONS, (member.schema_, names))}
+            in_the_way = {row[0] for row in conn.execute(_RELATIONS, (member.schema_, names))}
+            if conn.execute(_IS_HELD).fetchone() != (True,):
+                return _Seen(in_the_way)
+            return _Seen(in_the_way, {row[0] for row in conn.execute(_GONE, (names, member.schema_))})
     except psycopg.OperationalError as error:
         raise UnreachableError(
             f"its store did not answer: {str(error).strip().splitlines()[0]}",
@@ -65,18 +116,21 @@ def _postgresql_tables(member: MemberSettings, names: list[str]) -> set[str]:
         ) from error
 
 
-def _sqlite_tables(path: Path, names: list[str]) -> set[str]:
+def _look_into_sqlite(path: Path, names: list[str]) -> _Seen:
     if not path.exists():
         above = next(parent for parent in path.absolute().parents if parent.exists())
         if not os.access(above, os.W_OK):
             raise UnreachableError(
                 "its file cannot be made", where=str(above), mend="Mend the rights of the directory."
             )
-        return set()
+        return _Seen()
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as conn:
             marks = ", ".join("?" * len(names))
             query = f"SELECT name FROM sqlite_schema WHERE type = 'table' AND name IN ({marks})"
-            return {row[0] for row in conn.execute(query, names)}
+            in_the_way = {row[0] for row in conn.execute(query, names)}
+            if conn.execute(_HELD_SQLITE).fetchone() is None:
+                return _Seen(in_the_way)
+            return _Seen(in_the_way, {row[0] for row in conn.execute(_GONE_SQLITE, (json.dumps(names),))})
     except sqlite3.Error as error:
         raise UnreachableError(f"its file cannot be read: {error}", where=str(path), mend="Is it SQLite?") from error

@@ -6,35 +6,63 @@ import asyncio
 import logging
 import os
 import shutil
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from distributor.cli.capture import STATES
 from distributor.cli.desk import without_password
 from distributor.cli.finding import Findings
 from distributor.cli.layout import count
+from distributor.errors import DistributorError
 from distributor.settings import Dataset, Settings
 
 if TYPE_CHECKING:
     import psycopg
 
+    from distributor.model.dataset import DatasetSchema
+
 LITTLE_ROOM = 1 << 30
 GIGABYTE = 1 << 30
 
 
-def check_master(settings: Settings, findings: Findings) -> None:
-    """Whether the master answers, and each dataset: table, key, columns that travel as text, triggers."""
+def distributed_shapes(settings: Settings) -> dict[str, DatasetSchema]:
+    """The datasets' shapes in the newest release; empty when there is none, or ledger or store cannot tell."""
+    from distributor.ledger.engine import ledger_engine, transaction
+    from distributor.ledger.releases import head
+    from distributor.store.chunks import read_manifest
+    from distributor.store.directory import DirectoryStore
+
+    with suppress(DistributorError):
+        engine = ledger_engine(settings.ledger.url)
+        try:
+            with transaction(engine) as conn:
+                newest = head(conn)
+        finally:
+            engine.dispose()
+        if newest:
+            manifest = read_manifest(DirectoryStore(settings.resolve(settings.store.path)), newest.manifest)
+            return {schema.dataset: schema for schema in manifest.schemas}
+    return {}
+
+
+def check_master(settings: Settings, shapes: Mapping[str, DatasetSchema], findings: Findings) -> None:
+    """Whether the master answers, and each dataset: table, key, columns that travel as text, triggers, drift."""
     from distributor.capture import fixed
 
     with findings.about("master"), fixed.connect(settings.master.url, application="distributor check") as conn:
         findings.ok("master", f"{fixed.where_of(settings.master.url)} answers")
         for name, dataset in settings.master.datasets.items():
             with findings.about(f"master.{name}"):
-                _check_dataset(conn, name, dataset, findings)
+                _check_dataset(conn, name, dataset, shapes.get(name), findings)
 
 
-def _check_dataset(conn: psycopg.Connection, name: str, dataset: Dataset, findings: Findings) -> None:
+def _check_dataset(
+    conn: psycopg.Connection, name: str, dataset: Dataset, known: DatasetSchema | None, findings: Findings
+) -> None:
     from distributor.capture.inspect import inspect
     from distributor.capture.triggers import CaptureState, state
+    from distributor.publishing.drift import settled
 
     part = f"master.{name}"
     source = inspect(conn, {name: dataset})[name]
@@ -46,6 +74,7 @@ def _check_dataset(conn: psycopg.Connection, name: str, dataset: Dataset, findin
     if captured is not CaptureState.INSTALLED:
         mend = "" if captured is CaptureState.REPLICATED else "Run `distributor capture install`."
         findings.note(part, STATES[captured.value], mend)
+    settled(source, known)
 
 
 def check_ledger(settings: Settings, findings: Findings) -> None:

@@ -177,6 +177,15 @@ class Outlook:
     no_coordinator: str
 
 
+class PublishingPart(Part):
+    """Publishing is stopped."""
+
+    since: datetime
+    """Since when, in UTC."""
+    why: str
+    """What stops it, and how to mend it."""
+
+
 class Status(Outcome):
     """How the environments stand."""
 
@@ -188,6 +197,8 @@ class Status(Outcome):
     """Whether a coordinator is at work; `silent`: it should be, and was not heard of lately."""
     coordinator_seen_at: datetime | None
     """When a coordinator was last up; null when none was ever heard of."""
+    publishing_stopped: PublishingPart | None
+    """Why the publisher that is up cannot publish; null when it can, or none is up."""
     dead_letters: int
     """How many dead letters wait for somebody."""
     environments: tuple[EnvironmentStatus, ...]
@@ -215,6 +226,8 @@ class Status(Outcome):
         console.print(f"newest release: {self.newest_release or 'none yet'}")
         seen = f", last seen {ago(self.coordinator_seen_at, self.at)}" if self.coordinator_seen_at else ""
         console.print(f"coordinator: {_COORDINATORS[self.coordinator]}{seen}")
+        if stopped := self.publishing_stopped:
+            console.print(f"publishing is stopped since {stamp(stopped.since)} UTC because {stopped.why}")
         if self.dead_letters:
             console.print(f"{count(self.dead_letters, 'dead letter')}: see `distributor deadletter list`")
 

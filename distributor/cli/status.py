@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from distributor.cli.desk import Desk
-from distributor.cli.standing import CoordinatorWord, EnvironmentStatus, Outlook, Status
+from distributor.cli.standing import CoordinatorWord, EnvironmentStatus, Outlook, PublishingPart, Status
 from distributor.rollout.state import Environment, Member
 from distributor.telemetry import clock
 
-COORDINATOR_SILENT = timedelta(seconds=20)
+PROCESS_SILENT = timedelta(seconds=20)
 _NOBODY: dict[CoordinatorWord, str] = {
     "up": "",
     "silent": "the coordinator, which was not heard of lately",
@@ -58,6 +58,7 @@ def look(conn: Connection, settings: Settings, names: Sequence[str]) -> Status:
     now = clock.now()
     presence = processes.presence(conn, "coordinator")
     coordinator = _word(presence, now)
+    trouble = processes.trouble(conn, "publisher", now - PROCESS_SILENT)
     outlook = Outlook(newest, _followed_at(conn, shown), now, _NOBODY[coordinator])
     letters = select(func.count()).where(tables.dead_letters.c.state == "waiting")
     return Status(
@@ -65,6 +66,7 @@ def look(conn: Connection, settings: Settings, names: Sequence[str]) -> Status:
         newest_release=newest,
         coordinator=coordinator,
         coordinator_seen_at=presence.seen_at,
+        publishing_stopped=PublishingPart(since=trouble.since, why=trouble.why) if trouble else None,
         dead_letters=conn.execute(letters).scalar_one(),
         environments=tuple(
             EnvironmentStatus.of(
@@ -81,7 +83,7 @@ def look(conn: Connection, settings: Settings, names: Sequence[str]) -> Status:
 def _word(presence: Presence, now: datetime) -> CoordinatorWord:
     if presence.seen_at is None:
         return "unheard"
-    if presence.beat_at and now - presence.beat_at < COORDINATOR_SILENT:
+    if presence.beat_at and now - presence.beat_at < PROCESS_SILENT:
         return "up"
     return "silent" if presence.seen_at == presence.beat_at else "stopped"
 

@@ -86,7 +86,7 @@ class Coordinator:
         async with asyncio.TaskGroup() as tasks:
             for environment in self._settings.environments:
                 tasks.create_task(self._ticks(environment))
-            tasks.create_task(keep_present(self._engine, "coordinator", {"environments": list(self._nudges)}))
+            tasks.create_task(keep_present(self._engine, "coordinator", lambda: {"environments": list(self._nudges)}))
             tasks.create_task(self._purges())
             channels = {OUTBOX_CHANNEL: self._outgoing, RELEASES_CHANNEL: self._released}
             tasks.create_task(_for_ever(listen, self._engine, channels))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from sqlalchemy import Engine
@@ -17,13 +17,13 @@ from distributor.ledger.engine import transaction
 from distributor.telemetry.clock import now
 
 
-async def keep_present(engine: Engine, role: str, detail: Mapping[str, object]) -> None:
-    """Beats until cancelled; then the row goes, unless the ledger is away."""
+async def keep_present(engine: Engine, role: str, detail: Callable[[], Mapping[str, object]]) -> None:
+    """Beats until cancelled, each time with what `detail` says then; then the row goes, unless the ledger is away."""
     identity = f"{socket.gethostname()}/{os.getpid()}"
 
     def beat() -> None:
         with transaction(engine) as conn:
-            processes.beat(conn, processes.Process(role, identity, now(), detail))
+            processes.beat(conn, processes.Process(role, identity, now(), detail()))
 
     def leave() -> None:
         with transaction(engine) as conn:

@@ -16,9 +16,11 @@ from distributor.capture.watch import watch
 from distributor.coordination.presence import keep_present
 from distributor.errors import DistributorError, NotInitialisedError, UsageError
 from distributor.ledger.engine import ledger_engine
+from distributor.ledger.processes import Trouble
 from distributor.publishing.publish import Publisher
 from distributor.settings import Settings
 from distributor.store.directory import DirectoryStore
+from distributor.telemetry.clock import now
 from distributor.telemetry.logs import logger
 
 _LONGEST_PAUSE = 30.0
@@ -33,8 +35,10 @@ async def serve_publisher(settings: Settings, stop: asyncio.Event) -> None:
     """
     engine = ledger_engine(settings.ledger.url)
     stopped = threading.Event()
-    publishing = asyncio.create_task(asyncio.to_thread(_publish_until, settings, engine, stopped))
-    presence = asyncio.create_task(keep_present(engine, "publisher", {"datasets": list(settings.master.datasets)}))
+    obstacle = _Obstacle()
+    publishing = asyncio.create_task(asyncio.to_thread(_publish_until, settings, engine, stopped, obstacle))
+    datasets = {"datasets": list(settings.master.datasets)}
+    presence = asyncio.create_task(keep_present(engine, "publisher", lambda: datasets | obstacle.detail))
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({publishing, presence, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -50,16 +54,37 @@ async def serve_publisher(settings: Settings, stop: asyncio.Event) -> None:
             await asyncio.to_thread(engine.dispose)
 
 
-def _publish_until(settings: Settings, engine: Engine, stopped: threading.Event) -> None:
+class _Obstacle:
+    """Why nothing is published at present. The publishing thread knows it, the heart tells it."""
+
+    def __init__(self) -> None:
+        self._trouble: Trouble | None = None
+
+    @property
+    def detail(self) -> dict[str, object]:
+        """For the process's row in the ledger; empty when there is none."""
+        trouble = self._trouble
+        return dict(trouble.detail) if trouble else {}
+
+    def met(self, why: str) -> None:
+        """Publishing has failed. The beginning of a trouble is when it failed first."""
+        self._trouble = Trouble(self._trouble.since if self._trouble else now(), why)
+
+    def passed(self) -> None:
+        """Publishing goes on."""
+        self._trouble = None
+
+
+def _publish_until(settings: Settings, engine: Engine, stopped: threading.Event, obstacle: _Obstacle) -> None:
     store = DirectoryStore(settings.resolve(settings.store.path))
     with Publisher(settings, store, engine) as publisher:
         while not stopped.is_set():
-            _patient(stopped)(_serve, settings, publisher, stopped)
+            _patient(stopped, obstacle)(_serve, settings, publisher, stopped, obstacle)
 
 
-def _serve(settings: Settings, publisher: Publisher, stopped: threading.Event) -> None:
+def _serve(settings: Settings, publisher: Publisher, stopped: threading.Event, obstacle: _Obstacle) -> None:
     """Publishes what there is, then watches and publishes, until stopped. A failure ends it; a new call begins anew."""
-    _publish(publisher)
+    _publish(publisher, obstacle)
     where = where_of(settings.master.url)
     with clear_errors(where), connect(settings.master.url, application="distributor watcher") as conn:
         conn.autocommit = True
@@ -71,23 +96,29 @@ def _serve(settings: Settings, publisher: Publisher, stopped: threading.Event) -
             clock=time.monotonic,
             pause=lambda seconds: not stopped.wait(seconds),
         ):
-            _publish(publisher)
+            _publish(publisher, obstacle)
 
 
-def _publish(publisher: Publisher) -> None:
+def _publish(publisher: Publisher, obstacle: _Obstacle) -> None:
     result = publisher.publish()
+    obstacle.passed()
     if result.release is not None:
         seconds = {name: round(spent, 4) for name, spent in result.phases.items()}
         _log.info("published", release=result.release, rows=result.rows, seconds=seconds)
 
 
-def _patient(stopped: threading.Event) -> Retrying:
+def _patient(stopped: threading.Event, obstacle: _Obstacle) -> Retrying:
+    def waiting(state: RetryCallState) -> None:
+        why = str(state.outcome.exception()) if state.outcome else ""
+        obstacle.met(why)
+        _log.warning("publishing again", why=why)
+
     return Retrying(
         retry=retry_if_exception(_may_pass),
         wait=wait_random_exponential(multiplier=0.2, max=_LONGEST_PAUSE),
         stop=stop_when_event_set(stopped),
         sleep=sleep_using_event(stopped),
-        before_sleep=_waiting,
+        before_sleep=waiting,
         retry_error_callback=lambda _: None,
     )
 
@@ -95,7 +126,3 @@ def _patient(stopped: threading.Event) -> Retrying:
 def _may_pass(error: BaseException) -> bool:
     # A table that drifted or a bad value is mended on the master while this goes on; a wrong config is not.
     return isinstance(error, DistributorError) and not isinstance(error, UsageError | NotInitialisedError)
-
-
-def _waiting(state: RetryCallState) -> None:
-    _log.warning("publishing again", why=str(state.outcome.exception()) if state.outcome else "")

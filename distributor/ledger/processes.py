@@ -37,6 +37,19 @@ class Presence:
         return max(filter(None, (self.beat_at, self.stopped_at)), default=None)
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Why a process that is up cannot do its work, and since when. It travels in a process's detail."""
+
+    since: datetime
+    why: str
+
+    @property
+    def detail(self) -> Mapping[str, object]:
+        """As it stands in a detail."""
+        return {"trouble": {"since": self.since.isoformat(), "why": self.why}}
+
+
 _STOPPED = table.c.detail.has_key("stopped")
 
 
@@ -69,6 +82,20 @@ def gone(conn: Connection, role: str, id_: str) -> None:
         .where(table.c.role == role, table.c.id == id_)
         .values(last_seen=func.clock_timestamp(), detail=table.c.detail.concat({"stopped": True}))
     )
+
+
+def trouble(conn: Connection, role: str, since: datetime) -> Trouble | None:
+    """The oldest trouble that processes of a role, seen since then, are in; None when they have none."""
+    told = [found for process in seen_since(conn, since) if process.role == role and (found := _trouble(process))]
+    return min(told, key=lambda found: found.since, default=None)
+
+
+def _trouble(process: Process) -> Trouble | None:
+    match process.detail.get("trouble"):
+        case {"since": str(since), "why": str(why)}:
+            return Trouble(datetime.fromisoformat(since), why)
+        case _:
+            return None
 
 
 def presence(conn: Connection, role: str) -> Presence:

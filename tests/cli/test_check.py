@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
+
+from consumers.adapters.base import Adapter, TableSpec
+from consumers.adapters.postgresql import PostgreSQLAdapter
+from consumers.adapters.sqlite import SQLiteAdapter
+from distributor.ledger import migrate, releases
+from distributor.ledger.engine import ledger_engine, transaction
+from distributor.mapping.tables import TableMapping
+from distributor.model.certificate import EMPTY_TABLE, Certificate
+from distributor.model.dataset import Column, DatasetSchema
+from distributor.model.manifest import Counts, Manifest
+from distributor.model.types import LogicalType
+from distributor.settings import MemberSettings
+from distributor.store.chunks import write_manifest
+from distributor.store.directory import DirectoryStore
 from tests.cli.conftest import Run
 
 
@@ -51,3 +68,55 @@ def test_a_store_that_is_a_file_and_an_unknown_adapter(run: Run, nowhere: Path) 
     assert found["store"]["verdict"] == "problem"
     assert found["uat.pos"]["verdict"] == "problem"
     assert "sqlite" in found["uat.pos"]["mend"]
+
+
+def test_a_view_that_is_gone_and_decimals_that_became_text(
+    run: Run, nowhere: Path, database: Callable[[], str], tmp_path: Path
+) -> None:
+    wide = Column(name="price", type=LogicalType.parse("decimal(20,2)"))
+    key = Column(name="sku", type=LogicalType.parse("text"), nullable=False)
+    schema = DatasetSchema(dataset="products", columns=(key, wide), key=("sku",))
+    store, ledger, crm = DirectoryStore(nowhere.parent / "store"), database(), database()
+    migrate.upgrade(ledger)
+    manifest = Manifest(
+        release=1, parent_release=0, parent=None, created_at=datetime.now(UTC), schemas=(schema,), chunks=(),
+        counts={"products": Counts()}, certificate=Certificate(tables={"products": EMPTY_TABLE}),
+    )  # fmt: skip
+    engine = ledger_engine(ledger)
+    with transaction(engine) as conn:
+        releases.insert_release(conn, manifest, write_manifest(store, manifest), rows=0)
+    engine.dispose()
+    table = TableSpec(TableMapping(dataset="products", into="products"), schema)
+    members = {"pos": ("sqlite", f"sqlite:///{tmp_path / 'pos.db'}"), "crm": ("postgresql", crm)}
+    adapters: list[Adapter] = [
+        SQLiteAdapter(MemberSettings(adapter="sqlite", url=members["pos"][1]), tmp_path),
+        PostgreSQLAdapter(MemberSettings(adapter="postgresql", url=crm), tmp_path),
+    ]
+    for (system, _), adapter in zip(members.items(), adapters, strict=True):
+        adapter.prepare("uat", system, (table,))
+        adapter.close()
+    config = nowhere.read_text().split("[environments")[0].split("[ledger]")
+    config[1] = "\n[broker]" + config[1].split("[broker]")[1]
+    nowhere.write_text(
+        f'{config[0]}[ledger]\nurl = "{ledger}"{config[1]}'
+        + "".join(f'[environments.uat.systems.{s}]\nadapter = "{a}"\nurl = "{u}"\n' for s, (a, u) in members.items())
+    )
+
+    def found() -> dict[str, list[tuple[str, str]]]:
+        told = run("check", "--config", nowhere, "--json").json["findings"]
+        return {
+            part: [(finding["verdict"], finding["found"]) for finding in told if finding["part"] == part]
+            for part in ("uat.pos", "uat.crm")
+        }
+
+    before = found()
+    assert before["uat.pos"][0] == (
+        "note", "decimals that SQLite holds as text, and compares as text: products.price",
+    )  # fmt: skip
+    assert [verdict for verdict, _ in before["uat.pos"][1:] + before["uat.crm"]] == ["ok", "ok"]
+    with closing(sqlite3.connect(tmp_path / "pos.db")) as pos:
+        pos.execute("DROP VIEW products")
+    with psycopg.connect(crm) as database_of_crm:
+        database_of_crm.execute("DROP VIEW products")
+    after = found()
+    assert after["uat.pos"][-1] == after["uat.crm"][-1] == ("problem", "views that readers look at are gone: products")

@@ -63,6 +63,19 @@ def shop(tmp_path: Path, database: Callable[[], str], run: Run, nowhere: Path) -
     return made
 
 
+def test_check_tells_of_drift_what_publish_tells(shop: Shop) -> None:
+    shop.json("publish")
+    shop.sql("ALTER TABLE products ADD COLUMN color text DEFAULT 'red'")
+    refused = shop("publish")
+    assert refused.code != 0
+    checked = shop("check", "--json").json["findings"]
+    [problem] = [f for f in checked if f["part"] == "master.products" and f["verdict"] == "problem"]
+    sentence = "the table has changed since it was distributed: column color is new"
+    assert sentence in problem["found"]
+    assert sentence in " ".join(refused.err.split())
+    assert "undo the change" in problem["mend"]
+
+
 def test_from_an_empty_master_to_a_release_and_its_fields(shop: Shop) -> None:
     assert [d["state"] for d in shop.json("capture", "status")["datasets"]] == ["missing"]
     assert shop.json("capture", "install", "--dry-run")["datasets"][0]["changed"] is True

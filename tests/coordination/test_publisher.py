@@ -6,13 +6,20 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 import psycopg
+import pytest
+from sqlalchemy import Engine
 
+from distributor.cli.standing import Status
+from distributor.cli.status import look
 from distributor.coordination.publisher import serve_publisher
-from distributor.ledger import releases
+from distributor.ledger import processes, releases
 from distributor.ledger.engine import ledger_engine, transaction
+from distributor.publishing.publish import publish
 from distributor.settings import Settings
+from distributor.store.directory import DirectoryStore
 from tests.support import wait_for
 
 
@@ -53,3 +60,44 @@ def test_a_table_that_was_missing_is_published_once_it_is_there(
         conn.execute("INSERT INTO products VALUES ('A-1', 'Anvil')")
         wait_for(newest, what="the first release")
     engine.dispose()
+
+
+def test_what_stops_publishing_is_told_until_it_is_mended(
+    database: Callable[[], str],
+    ledger_url: str,
+    make_settings: Callable[..., Settings],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(processes, "HEARTBEAT_SECONDS", 0.1)
+    master = database()
+    settings = make_settings(ledger_url, "amqp://nowhere/")
+    settings = settings.model_copy(update={"master": settings.master.model_copy(update={"url": master})})
+    engine = ledger_engine(ledger_url)
+
+    def trouble() -> processes.Trouble | None:
+        with transaction(engine) as conn:
+            return processes.trouble(conn, "publisher", datetime.now(UTC) - timedelta(minutes=1))
+
+    with psycopg.connect(master, autocommit=True) as conn:
+        conn.execute("CREATE TABLE products (sku text PRIMARY KEY)")
+        publish(settings, DirectoryStore(settings.store.path))
+        conn.execute("ALTER TABLE products ADD COLUMN color text DEFAULT 'red'")
+        began = datetime.now(UTC)
+        with publishing(settings):
+            wait_for(trouble, what="the trouble")
+            told = trouble()
+            assert told is not None
+            assert began <= told.since <= datetime.now(UTC)
+            assert "column color is new" in told.why
+            status = look_at(engine, settings)
+            assert status.publishing_stopped is not None
+            assert status.publishing_stopped.why == told.why
+            conn.execute("ALTER TABLE products DROP COLUMN color")
+            wait_for(lambda: trouble() is None, what="the end of the trouble")
+    assert look_at(engine, settings).publishing_stopped is None
+    engine.dispose()
+
+
+def look_at(engine: Engine, settings: Settings) -> Status:
+    with transaction(engine) as conn:
+        return look(conn, settings, ["prod"])
