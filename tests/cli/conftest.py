@@ -49,6 +49,12 @@ def _logs_as_before() -> Iterator[None]:
     logging.getLogger().handlers[:] = before
 
 
+@pytest.fixture(autouse=True)
+def _width_of_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Workers of a parallel run are told the width of the terminal that started them.
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs `distributor WORDS…`; nothing may escape it."""
