@@ -235,6 +235,9 @@ class Worker:
 
     def _remember(self) -> None:
         if self._executor.row != self._remembered:
+            if self._executor.row.floor != self._remembered.floor:
+                # Flips that wait for their time under an older epoch are answered now: they never will be carried out.
+                self._armed.clear()
             self._remembered = self._executor.row
             self._inbox.remember(self._remembered.model_dump_json())
 
