@@ -50,9 +50,9 @@ def _logs_as_before() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _width_of_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Workers of a parallel run are told the width of the terminal that started them.
-    monkeypatch.delenv("COLUMNS", raising=False)
+def _room_for_every_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Workers of a parallel run are told the width of the terminal that started them, and have longer paths.
+    monkeypatch.setenv("COLUMNS", "250")
 
 
 @pytest.fixture
