@@ -30,7 +30,7 @@ def refused_here(delivery: AbstractIncomingMessage, origin: str, reason: str, at
         routing_key=delivery.routing_key or "",
         type=_text(delivery.headers.get("ce-type")),
         reason=reason,
-        headers={name: plain(value) for name, value in delivery.headers.items()},
+        headers=delivery.headers,
         content_type=delivery.content_type,
         body=delivery.body,
         attempts=_count(delivery.headers.get("x-delivery-count")) + 1,
@@ -44,6 +44,23 @@ def dead_lettered(delivery: AbstractIncomingMessage, at: datetime) -> DeadLetter
         exchange, routing_key = topology.command_queue_binding(origin) or ("", "")
         return replace(refused_here(delivery, origin, reason, at), exchange=exchange, routing_key=routing_key)
     return _taken_out(delivery, at)
+
+
+def bare(delivery: AbstractIncomingMessage, origin: str, reason: str, at: datetime) -> DeadLetter:
+    """The letter of last resort: nothing in it depends on what the delivery says of itself. It cannot be retried."""
+    headers = repr(delivery.headers).encode("utf-8", "backslashreplace")
+    return DeadLetter(
+        at=at,
+        origin=origin,
+        exchange="",
+        routing_key="",
+        type=None,
+        reason=reason,
+        headers={"base64": base64.b64encode(headers).decode()},
+        content_type=None,
+        body=delivery.body,
+        attempts=1,
+    )
 
 
 def is_late(letter: DeadLetter) -> bool:
@@ -64,28 +81,11 @@ def _taken_out(delivery: AbstractIncomingMessage, at: datetime) -> DeadLetter:
         routing_key=(_text(keys[0]) if isinstance(keys, list) and keys else None) or "",
         type=_text(delivery.headers.get("ce-type")),
         reason=_REASONS.get(cause, f"the broker took it out: {cause}"),
-        headers={name: plain(value) for name, value in delivery.headers.items()},
+        headers=delivery.headers,
         content_type=delivery.content_type,
         body=delivery.body,
         attempts=_DELIVERIES if cause == "delivery_limit" else _count(delivery.headers.get("x-delivery-count")) + 1,
     )
-
-
-def plain(value: object) -> object:
-    """A header's value as JSON can hold it."""
-    match value:
-        case None | bool() | int() | float() | str():
-            return value
-        case datetime():
-            return value.isoformat()
-        case bytes() | bytearray():
-            return base64.b64encode(value).decode()
-        case Mapping():
-            return {str(name): plain(item) for name, item in value.items()}
-        case list() | tuple():
-            return [plain(item) for item in value]
-        case _:
-            return str(value)
 
 
 def _text(value: object) -> str | None:

@@ -166,9 +166,10 @@ class Coordinator:
             done = peek(conn, environment, tick)
             if done.changed:
                 done = step(conn, environment, tick)
-        if done.commands:
+        followed = self._deliveries.following.follow(environment, done.after)
+        if done.commands or (followed and followed.commands):
             self._loop.call_soon_threadsafe(self._outgoing.set)
-        return done
+        return followed or done
 
     def _stepped(self, done: Step) -> None:
         if done.commands:

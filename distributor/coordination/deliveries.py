@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from datetime import datetime
 from typing import TypeVar
 
 from aio_pika.abc import AbstractIncomingMessage
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 from tenacity import RetryCallState
 
-from distributor.coordination.burial import dead_lettered, is_late, refused_here
+from distributor.coordination.burial import bare, dead_lettered, is_late, refused_here
+from distributor.coordination.following import Following
 from distributor.coordination.incoming import event_factory, note_of, progress_of
 from distributor.coordination.step import Step, step
-from distributor.errors import DistributorError, MessageError, NotInitialisedError
-from distributor.ledger import audit, deadletters, environments, inbox, progress, releases
+from distributor.errors import DistributorError, MessageError
+from distributor.ledger import deadletters, inbox, progress
 from distributor.ledger.engine import first_line, transaction
 from distributor.messaging.amqp import patient
 from distributor.messaging.finishing import in_thread
-from distributor.requests.rollouts import ask
-from distributor.rollout.state import Cause
 from distributor.settings import Settings
 from distributor.store.base import Store
 from distributor.telemetry.clock import now
 from distributor.telemetry.logs import logger
-from distributor.triggers.follow import wanted
 from distributor.wire import topology
 from distributor.wire.envelope import Received, from_amqp
 from distributor.wire.messages import IDLE, MemberReport, ProgressReport, ReleaseAnnounced
@@ -40,7 +39,7 @@ class Deliveries:
     def __init__(self, engine: Engine, settings: Settings, store: Store, after: AfterStep) -> None:
         self._engine = engine
         self._settings = settings
-        self._store = store
+        self.following = Following(engine, settings, store)
         self._after = after
 
     async def work(self, delivery: AbstractIncomingMessage, arrived_at: datetime) -> None:
@@ -59,21 +58,40 @@ class Deliveries:
 
     async def bury(self, delivery: AbstractIncomingMessage, arrived_at: datetime) -> None:
         """A delivery of the dead-letter queue: it is kept in the ledger."""
-        await self._keep(dead_lettered(delivery, arrived_at))
+        await self._keep(delivery, topology.DEAD_QUEUE, lambda: dead_lettered(delivery, arrived_at))
         await delivery.ack()
 
     async def _bury(self, delivery: AbstractIncomingMessage, reason: str) -> None:
-        await self._keep(refused_here(delivery, topology.COORDINATOR_QUEUE, reason, now()))
+        origin = topology.COORDINATOR_QUEUE
+        await self._keep(delivery, origin, lambda: refused_here(delivery, origin, reason, now()))
 
-    async def _keep(self, letter: deadletters.DeadLetter) -> None:
-        say = _log.info if is_late(letter) else _log.error
-        say("dead letter", origin=letter.origin, type=letter.type, reason=letter.reason)
+    async def _keep(
+        self, delivery: AbstractIncomingMessage, queue: str, write: Callable[[], deadletters.DeadLetter]
+    ) -> None:
+        """Buries as well as it goes: whatever a message is made of, it must not come back and end its reader again."""
+        try:
+            letter = write()
+            say = _log.info if is_late(letter) else _log.error
+            say("dead letter", origin=letter.origin, type=letter.type, reason=letter.reason)
+            await patiently(self._put, letter)
+        except DistributorError:
+            raise  # the ledger's failure, not the message's
+        except Exception as error:  # noqa: BLE001
+            _log.exception("dead letter cannot be kept as it is", queue=queue)
+            await self._keep_bare(delivery, queue, f"cannot be kept as it is: {type(error).__name__}")
 
-        def keep() -> None:
-            with transaction(self._engine) as conn:
-                deadletters.put(conn, letter)
+    async def _keep_bare(self, delivery: AbstractIncomingMessage, queue: str, reason: str) -> None:
+        try:
+            await patiently(self._put, bare(delivery, queue, reason, now()))
+        except DistributorError:
+            raise
+        except Exception:  # noqa: BLE001
+            body = base64.b64encode(delivery.body).decode()
+            _log.exception("dead letter cannot be kept at all: here it is", queue=queue, body=body)
 
-        await patiently(keep)
+    def _put(self, letter: deadletters.DeadLetter) -> None:
+        with transaction(self._engine) as conn:
+            deadletters.put(conn, letter)
 
     def _process(self, received: Received, at: datetime) -> None:
         match received.message:
@@ -110,33 +128,10 @@ class Deliveries:
             raise MessageError(f"{report.environment} has no system {report.system!r}")
 
     def follow_all(self) -> None:
-        """Asks for the newest release wherever an environment takes releases by itself and has not asked yet."""
+        """Asks for the newest release wherever an environment takes releases by itself and it is time to ask."""
         for environment in self._settings.environments:
-            try:
-                with transaction(self._engine) as conn:
-                    done = _follow(conn, self._settings, self._store, environment)
-            except DistributorError as error:
-                if error.retryable or isinstance(error, NotInitialisedError):
-                    raise
-                self._could_not_follow(environment, error)
-            else:
+            if done := self.following.follow(environment):
                 self._after(done)
-
-    def _could_not_follow(self, environment: str, error: DistributorError) -> None:
-        _log.error("cannot follow", environment=environment, why=str(error))
-        with transaction(self._engine) as conn:
-            entry = audit.AuditRecord(now(), "follow", "could not ask for the newest release", str(error), environment)
-            audit.record(conn, entry)
-
-
-def _follow(conn: Connection, settings: Settings, store: Store, environment: str) -> Step:
-    before = environments.lock(conn, environment)
-    newest = releases.head(conn)
-    release = wanted(before, newest.number) if newest else None
-    if release is None:
-        return Step(before, before)
-    ask(conn, settings, store, environment, release=release, cause=Cause.AUTO, by="follow", reason="a new release")
-    return Step(before, environments.lock(conn, environment))
 
 
 async def patiently(work: Callable[..., T], *arguments: object) -> T:

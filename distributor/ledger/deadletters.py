@@ -10,6 +10,7 @@ from enum import StrEnum
 from sqlalchemy import Connection, Row, insert, select, update
 
 from distributor.errors import RefusedError
+from distributor.ledger import storable
 from distributor.ledger.outbox import OutgoingMessage, enqueue
 from distributor.ledger.tables import dead_letters as table
 from distributor.telemetry.clock import new_id
@@ -42,8 +43,13 @@ class DeadLetter:
 
 
 def put(conn: Connection, letter: DeadLetter) -> int:
-    """Keeps a letter; returns its id."""
+    """Keeps a letter; returns its id. What PostgreSQL cannot hold is escaped (`ledger.storable`), the body is not."""
     values = {name: getattr(letter, name) for name in DeadLetter.__dataclass_fields__ if name != "id"}
+    for name, value in values.items():
+        if isinstance(value, str):
+            values[name] = storable.text(value)
+    values["headers"] = storable.json(letter.headers)
+    values["attempts"] = max(0, min(letter.attempts, storable.MOST_ATTEMPTS))
     return int(conn.execute(insert(table).values(values).returning(table.c.id)).scalar_one())
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from pydantic import ConfigDict, TypeAdapter
-from sqlalchemy import Connection, Text, bindparam, cast, select
+from sqlalchemy import Connection, Text, bindparam, cast, func, select
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from distributor.ledger.tables import rollouts as table
-from distributor.rollout.state import Environment, Rollout, RolloutState
+from distributor.rollout.state import CALLED_OFF, Environment, Rollout, RolloutState
 
 _ADAPTER = TypeAdapter(list[Rollout], config=ConfigDict(ser_json_inf_nan="strings"))
 _PLAIN = [c.name for c in table.columns if c.name not in {"environment", "body"}]
@@ -31,6 +32,15 @@ class RolloutRecord:
 
     environment: str
     rollout: Rollout
+
+
+@dataclass(frozen=True, slots=True)
+class FailedTries:
+    """Rollouts of one release that came to nothing. `called_off`: an operator ended one, and did not want it."""
+
+    count: int
+    newest: datetime | None
+    called_off: bool
 
 
 def known(environment: Environment) -> dict[str, Rollout]:
@@ -87,6 +97,20 @@ def newest_ended(conn: Connection, environment: str) -> RolloutRecord | None:
     )
     row = conn.execute(query).one_or_none()
     return _record(*row) if row else None
+
+
+def failed_tries(conn: Connection, environment: str, release: int) -> FailedTries:
+    """How often a release was tried in vain here, whoever asked for it."""
+    query = select(
+        func.count(), func.max(table.c.ended_at), func.bool_or(table.c.outcome.startswith(CALLED_OFF))
+    ).where(
+        table.c.environment == environment,
+        table.c.release == release,
+        table.c.ended_at.is_not(None),
+        table.c.state.not_in([RolloutState.ONLINE.value, RolloutState.SUPERSEDED.value]),
+    )
+    count, newest, called_off = conn.execute(query).one()
+    return FailedTries(count, newest, bool(called_off))
 
 
 def rollouts(conn: Connection, environment: str | None = None, limit: int = 50) -> list[RolloutRecord]:

@@ -10,7 +10,7 @@ from distributor.rollout.convergence import all_flipped, silent, trouble
 from distributor.rollout.events import Aborted, Detached, Flipped, Hello, Refused, Report, Requested, Staged, Tick
 from distributor.rollout.queueing import deploy
 from distributor.rollout.reverting import begin_revert
-from distributor.rollout.state import Answer, Cause, Environment, Rollout, RolloutState
+from distributor.rollout.state import CALLED_OFF, Answer, Cause, Environment, Rollout, RolloutState
 from distributor.rollout.step import Step, answer_of, attached, everyone, flip, flip_time, stage
 
 
@@ -118,7 +118,7 @@ def lost_decision(step: Step, event: Flipped) -> Step:
 
 def abort(step: Step, event: Aborted) -> Step:
     """An operator calls it off, after the decision."""
-    return begin_revert(step, event.at, event.fresh_id, f"aborted by {event.by}: {event.reason}")
+    return begin_revert(step, event.at, event.fresh_id, f"{CALLED_OFF} {event.by}: {event.reason}")
 
 
 def detach(step: Step, event: Detached) -> Step:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from distributor.rollout.events import Aborted, HoldPlaced, HoldReleased, Requested, Tick
-from distributor.rollout.state import Cause, Environment, Hold, Requirement, Rollout, RolloutState
+from distributor.rollout.state import CALLED_OFF, Cause, Environment, Hold, Requirement, Rollout, RolloutState
 from distributor.rollout.step import Step, abandon, everyone, required_members, stage
 
 
@@ -87,7 +87,7 @@ def give_up(step: Step, at: datetime, outcome: str) -> Step:
 def call_off(step: Step, event: Aborted) -> Step:
     """A request that waits is taken back."""
     waiting = next(r for r in step.state.queue if r.id == event.rollout_id)
-    return step.end_queued(waiting, RolloutState.ABANDONED, event.at, f"aborted by {event.by}: {event.reason}")
+    return step.end_queued(waiting, RolloutState.ABANDONED, event.at, f"{CALLED_OFF} {event.by}: {event.reason}")
 
 
 def start(step: Step, event: Tick) -> Step:

@@ -6,7 +6,7 @@ from distributor.rollout.convergence import all_staged, not_heard, silent, troub
 from distributor.rollout.events import Aborted, Detached, Hello, Refused, Report, Staged, Tick
 from distributor.rollout.flipping import decide_flip
 from distributor.rollout.queueing import give_up
-from distributor.rollout.state import RolloutState
+from distributor.rollout.state import CALLED_OFF, RolloutState
 from distributor.rollout.step import Step, answer_of, attached, stage
 
 
@@ -79,7 +79,7 @@ def deadline(step: Step, event: Tick) -> Step:
 
 def abort(step: Step, event: Aborted) -> Step:
     """An operator calls it off."""
-    return give_up(step, event.at, f"aborted by {event.by}: {event.reason}")
+    return give_up(step, event.at, f"{CALLED_OFF} {event.by}: {event.reason}")
 
 
 def detach(step: Step, event: Detached) -> Step:

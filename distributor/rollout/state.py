@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+CALLED_OFF = "aborted by"
+"""How the outcome of a rollout begins that an operator ended."""
+
 
 class RolloutState(StrEnum):
     """Where a rollout is. The table of transitions is in protocol.py."""

@@ -6,6 +6,7 @@ Two extension attributes are used: `traceparent` (W3C) and `sentat`, the sender'
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +23,8 @@ from distributor.errors import MessageError
 from distributor.wire.messages import TYPES, Message
 
 CONTENT_TYPE = "application/json"
+# What CloudEvents 1.0 (section 3.1, String) forbids in every attribute: controls and lone surrogates.
+_UNSPEAKABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _REQUIRED = ("id", "source", "type", "specversion", "time")
 
 
@@ -157,6 +160,8 @@ def _event(headers: Mapping[str, object], content_type: str | None, body: bytes)
     for name, value in texts.items():
         if not isinstance(value, str):
             raise MessageError(f"this is no CloudEvent: the header {name} is {value!r:.60}, not a text")
+        if _UNSPEAKABLE.search(value):
+            raise MessageError(f"this is no CloudEvent: the header {name} has a control character: {value!r:.60}")
     if (content_type or "").split(";")[0].strip().lower() != CONTENT_TYPE:
         raise MessageError(f"the content type is {content_type!r}, not {CONTENT_TYPE}")
     strings = {name: value for name, value in texts.items() if isinstance(value, str)}

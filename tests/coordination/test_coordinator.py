@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from distributor.coordination.following import Following
 from distributor.errors import RefusedError, UsageError
-from distributor.ledger import audit, processes, rollouts, timeline
+from distributor.ledger import audit, deadletters, processes, rollouts, timeline
 from distributor.ledger.engine import transaction
-from distributor.requests import hold, refresh, release_hold, request_rollout, rollback
+from distributor.requests import abort, hold, refresh, release_hold, request_rollout, rollback
 from distributor.rollout.state import Cause, RolloutState
+from distributor.triggers import patience
 from tests.coordination.conftest import Estate
 from tests.support import wait_for
 
@@ -132,6 +134,62 @@ def test_the_ledger_tells_of_a_release_before_the_broker_does(make_estate: Calla
         )
     estate.publish("A-1")
     wait_for(lambda: (active := estate.state().active) and active.release == 1, what="a rollout of release 1")
+
+
+def test_a_release_is_followed_once_the_store_is_back(
+    make_estate: Callable[..., Estate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "FIRST_PAUSE", timedelta(milliseconds=100))
+    estate = make_estate(follow="auto")
+    away = estate.store.path.with_name("away")
+    estate.publish("A-1")
+    estate.store.path.rename(away)
+    estate.coordinate()
+
+    def reasons() -> list[str]:
+        with transaction(estate.engine) as conn:
+            return [entry.text for entry in timeline.entries(conn, environment="prod") if entry.kind == "not-followed"]
+
+    assert "release 1 cannot be asked for yet" in wait_for(reasons, what="the reason for the lag")[0]
+    away.rename(estate.store.path)
+    wait_for(lambda: (active := estate.state().active) and active.release == 1, what="a rollout of release 1")
+    with transaction(estate.engine) as conn:
+        assert deadletters.letters(conn) == []
+
+
+def test_an_abandoned_release_is_followed_again_when_the_systems_are_back(
+    make_estate: Callable[..., Estate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "FIRST_PAUSE", timedelta(milliseconds=100))
+    estate = make_estate(follow="auto", stage_deadline="1s")
+    estate.coordinate()
+    manifest = estate.publish("A-1")
+
+    def abandoned() -> bool:
+        with transaction(estate.engine) as conn:
+            return any(r.rollout.state is RolloutState.ABANDONED for r in rollouts.rollouts(conn, "prod"))
+
+    wait_for(abandoned, what="the stage deadline")
+    for name in ("crm", "pos"):
+        estate.member(name, manifest)
+    wait_for(lambda: estate.state().shown == 1, what="release 1 online")
+
+
+def test_what_an_operator_called_off_is_not_asked_for_again(
+    make_estate: Callable[..., Estate], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "FIRST_PAUSE", timedelta())
+    estate = make_estate(follow="auto")
+    estate.coordinate()
+    estate.publish("A-1")
+    wait_for(lambda: estate.state().active, what="a rollout of release 1")
+    abort(estate.engine, estate.settings, "prod", by="ann", reason="not today")
+    following = Following(estate.engine, estate.settings, estate.store)
+    assert following.follow("prod") is None
+    estate.publish("A-1", "A-2")
+    wait_for(lambda: (active := estate.state().active) and active.release == 2, what="a rollout of release 2")
+    with transaction(estate.engine) as conn:
+        assert [r.rollout.release for r in rollouts.rollouts(conn, "prod")] == [2, 1]
 
 
 def test_a_wrong_certificate_abandons(estate: Estate) -> None:

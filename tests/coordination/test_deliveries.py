@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import threading
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from distributor.errors import RefusedError
 from distributor.ledger import deadletters, progress
 from distributor.ledger.deadletters import DeadLetter, LetterState
 from distributor.ledger.engine import transaction
+from distributor.ledger.storable import LONGEST_TEXT
 from distributor.rollout.state import RolloutState
 from distributor.settings import Settings
 from tests.coordination.conftest import Estate
@@ -97,6 +99,52 @@ def test_every_kind_of_bad_message_becomes_a_dead_letter_with_its_reason(estate:
 
     [kept] = wait_for(arrived, what="the good message after the bad ones")
     assert (kept.system, kept.phase, kept.rows_done, kept.rows_total, kept.rate) == ("crm", "load", 50, 200, 100.0)
+
+
+def test_what_postgresql_cannot_hold_is_buried_all_the_same(estate: Estate) -> None:
+    estate.coordinate()
+    nested: dict[str, Any] = {}
+    for _ in range(50):
+        nested = {"a\0": [nested]}
+    with channel(estate) as on:
+        send(on, "\0pd.member.staged.v1", PROGRESS)
+        send(on, "pd.member.progress.v1", PROGRESS, "m\0")
+        send(on, "pd.member.progress.v1", {**PROGRESS, "phase": "\0"})
+        raw(on, b"\0", headers={"x": nested, "x-delivery-count": 2**60}, content_type="a\0b")
+        on.basic_publish("pd.dead", "k\0", b"\0", pika.BasicProperties(headers={"ce-type": "a\0b"}))
+        on.basic_publish("pd.dead", "", b"", pika.BasicProperties(headers={"x-reason": "\0", "x-origin": "q\0"}))
+        long = {"x-reason": "r" * 50_000, "x-origin": "pd.member.prod.crm"}
+        on.basic_publish("pd.dead", "", b"long", pika.BasicProperties(headers=long))
+    kept = letters(estate, 7)
+    assert {letter.type for letter in kept} >= {r"\x00pd.member.staged.v1", r"a\x00b"}
+    assert {(letter.reason, letter.origin) for letter in kept} >= {(r"\x00", r"q\x00")}
+    assert max(len(letter.reason) for letter in kept) == LONGEST_TEXT
+    assert [letter.body for letter in kept].count(b"\0") == 2
+
+
+@pytest.mark.parametrize(("check", "kept"), [("headers ? 'base64'", 2), ("false", 0)])
+def test_no_message_ends_the_coordinator_even_if_it_cannot_be_buried(estate: Estate, check: str, kept: int) -> None:
+    """The ledger refuses the letters, for a reason that nobody has thought of."""
+    with transaction(estate.engine) as conn:
+        conn.execute(text(f"ALTER TABLE ledger.dead_letters ADD CHECK ({check})"))
+    estate.coordinate()
+    with channel(estate) as on:
+        raw(on, b"hello", headers={"colour": "red"})
+        on.basic_publish("pd.dead", "", b"hello", pika.BasicProperties(headers={"colour": "red"}))
+        for queue in ("pd.coordinator", "pd.dead-letters"):
+            wait_for(lambda queue=queue: on.queue_declare(queue, passive=True).method.message_count == 0, what=queue)
+        send(on, "pd.member.progress.v1", PROGRESS)
+
+    def arrived() -> list[progress.MemberProgress]:
+        with transaction(estate.engine) as conn:
+            return progress.latest(conn)
+
+    wait_for(arrived, what="the good message after the bad ones")
+    with transaction(estate.engine) as conn:
+        found = deadletters.letters(conn)
+    assert [letter.body for letter in found] == [b"hello"] * kept
+    for letter in found:
+        assert b"colour" in base64.b64decode(str(letter.headers["base64"]))
 
 
 def test_what_a_member_rejects_is_kept_with_its_origin_and_can_be_sent_again(estate: Estate) -> None:
