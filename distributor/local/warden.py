@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -54,7 +55,9 @@ def run(options: dict[str, Any]) -> int:
             server.kill()
 
     def stop_at_end_of_input() -> None:
-        sys.stdin.buffer.read()
+        # Not through sys.stdin: a daemon thread that holds its lock breaks the interpreter's shutdown.
+        while os.read(0, 1024):
+            pass
         stop()
 
     sys.stdout.write(f"{server.pid}\n")
