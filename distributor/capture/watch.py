@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import psycopg
 
 from distributor.capture.fixed import clear_errors
+from distributor.capture.inspect import inspect
 from distributor.capture.journal import Pending, pending
+from distributor.capture.triggers import CaptureState, state
+from distributor.settings.models import Dataset
 
 SHORTEST_POLL = 0.01
 LONGEST_POLL = 0.1
+CATALOGUE_SECONDS = 10.0
+SCAN_SECONDS = 60.0
+"""How often, at most, datasets that no trigger watches are compared whole."""
 _SHARE = 0.01
 
 
@@ -64,10 +70,36 @@ def judge(
     return gathering, Wait(min(SHORTEST_POLL, due - now))
 
 
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """What can change without a trigger's noticing: each table's identity, and which datasets no trigger watches."""
+
+    identities: Mapping[str, str]
+    unseen: frozenset[str]
+
+
+def judge_catalogue(
+    known: Catalogue, found: Catalogue, now: float, published_at: float, scan_every: float
+) -> Wait | Publish:
+    """The decision after one look at the catalogue: something is new there, or an unseen dataset's scan is due."""
+    if found != known or (found.unseen and now - published_at >= scan_every):
+        return Publish()
+    return Wait(CATALOGUE_SECONDS)
+
+
+def catalogue(conn: psycopg.Connection, datasets: Mapping[str, Dataset]) -> Catalogue:
+    """One look. Raises SchemaError when a table cannot be captured at all, UnreachableError."""
+    with clear_errors("master"):
+        sources = inspect(conn, datasets)
+        unseen = {name for name, source in sources.items() if state(source, conn) is not CaptureState.INSTALLED}
+    return Catalogue({name: source.identity for name, source in sources.items()}, frozenset(unseen))
+
+
 def watch(
     conn: psycopg.Connection,
-    datasets: Collection[str],
+    datasets: Mapping[str, Dataset],
     *,
+    known: Catalogue,
     quiet_period: float,
     max_delay: float,
     clock: Callable[[], float],
@@ -75,13 +107,20 @@ def watch(
 ) -> bool:
     """Returns True when it is time to publish, False when `pause(seconds)` says that the process stops.
 
-    `conn` must be in autocommit: an open transaction would hold the master's vacuum back. Raises UnreachableError.
+    `known` is the catalogue as it was before the last publish, which saw all that was there then. `conn` must be in
+    autocommit: an open transaction would hold the master's vacuum back. Raises UnreachableError, SchemaError.
     """
     gathering = Gathering()
+    began = looked = clock()
     while True:
         with clear_errors("master"):
             waiting = pending(conn, datasets)
         gathering, decision = judge(gathering, waiting, clock(), quiet_period, max_delay)
+        if isinstance(decision, Wait) and clock() - looked >= CATALOGUE_SECONDS:
+            looked = clock()
+            scan_every = max(max_delay, SCAN_SECONDS)
+            if isinstance(judge_catalogue(known, catalogue(conn, datasets), looked, began, scan_every), Publish):
+                return True
         if isinstance(decision, Publish):
             return True
         if not pause(decision.seconds):

@@ -12,7 +12,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_when_eve
 from tenacity.nap import sleep_using_event
 
 from distributor.capture.fixed import clear_errors, connect, where_of
-from distributor.capture.watch import watch
+from distributor.capture.watch import catalogue, watch
 from distributor.coordination.presence import keep_present
 from distributor.errors import DistributorError, NotInitialisedError, UsageError
 from distributor.ledger.engine import ledger_engine
@@ -84,19 +84,35 @@ def _publish_until(settings: Settings, engine: Engine, stopped: threading.Event,
 
 def _serve(settings: Settings, publisher: Publisher, stopped: threading.Event, obstacle: _Obstacle) -> None:
     """Publishes what there is, then watches and publishes, until stopped. A failure ends it; a new call begins anew."""
-    _publish(publisher, obstacle)
-    where = where_of(settings.master.url)
+    where, datasets = where_of(settings.master.url), settings.master.datasets
+    unseen: frozenset[str] = frozenset()
     with clear_errors(where), connect(settings.master.url, application="distributor watcher") as conn:
         conn.autocommit = True
-        while watch(
-            conn,
-            list(settings.master.datasets),
-            quiet_period=settings.master.quiet_period.total_seconds(),
-            max_delay=settings.master.max_delay.total_seconds(),
-            clock=time.monotonic,
-            pause=lambda seconds: not stopped.wait(seconds),
-        ):
+        while True:
+            # Before the publish: what changes in the catalogue while it runs is new to the next look.
+            known = catalogue(conn, datasets)
+            if known.unseen != unseen:
+                unseen = known.unseen
+                _tell_unseen(unseen)
             _publish(publisher, obstacle)
+            if not watch(
+                conn,
+                datasets,
+                known=known,
+                quiet_period=settings.master.quiet_period.total_seconds(),
+                max_delay=settings.master.max_delay.total_seconds(),
+                clock=time.monotonic,
+                pause=lambda seconds: not stopped.wait(seconds),
+            ):
+                return
+
+
+def _tell_unseen(unseen: frozenset[str]) -> None:
+    if unseen:
+        why = "no trigger sees every change of these datasets: they are compared whole from time to time"
+        _log.warning("not captured", why=why, datasets=sorted(unseen), mend="Run `distributor capture install`.")
+    else:
+        _log.info("captured", why="triggers see every change of every dataset")
 
 
 def _publish(publisher: Publisher, obstacle: _Obstacle) -> None:

@@ -13,4 +13,4 @@ def pause_after(tries: int) -> timedelta:
     """How long to wait after so many tries that failed: none at first, then FIRST_PAUSE doubling to LONGEST_PAUSE."""
     if tries <= 0:
         return timedelta()
-    return min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(tries - 1, _MOST_DOUBLINGS))
+    return min(LONGEST_PAUSE, FIRST_PAUSE * (1 << min(tries - 1, _MOST_DOUBLINGS)))

@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from distributor.capture.fixed import connect
 from distributor.capture.journal import Pending
-from distributor.capture.watch import LONGEST_POLL, SHORTEST_POLL, Gathering, Publish, Wait, judge
+from distributor.capture.watch import (
+    CATALOGUE_SECONDS,
+    LONGEST_POLL,
+    SHORTEST_POLL,
+    Catalogue,
+    Gathering,
+    Publish,
+    Wait,
+    catalogue,
+    judge,
+    judge_catalogue,
+)
+from tests.capture.master import datasets, install_capture, run
 
 
 def decisions(*looks: tuple[float, Pending | None], quiet: float = 1.0, longest: float = 3.0) -> list[Wait | Publish]:
@@ -49,3 +64,38 @@ def test_the_last_wait_ends_when_it_is_due() -> None:
     last = decisions((0.0, change), (0.995, change))[-1]
     assert isinstance(last, Wait)
     assert 0.004 < last.seconds < 0.006
+
+
+def test_the_catalogue_asks_for_a_publish_when_it_changed_or_a_scan_is_due() -> None:
+    captured, changed = Catalogue({"p": "1"}, frozenset()), Catalogue({"p": "2"}, frozenset())
+    unseen = Catalogue({"p": "1"}, frozenset({"p"}))
+    assert judge_catalogue(captured, captured, 1e6, 0.0, 60.0) == Wait(CATALOGUE_SECONDS)
+    assert judge_catalogue(captured, changed, 1.0, 0.0, 60.0) == Publish()
+    assert judge_catalogue(captured, unseen, 1.0, 0.0, 60.0) == Publish()
+    assert judge_catalogue(unseen, unseen, 59.9, 0.0, 60.0) == Wait(CATALOGUE_SECONDS)
+    assert judge_catalogue(unseen, unseen, 60.0, 0.0, 60.0) == Publish()
+
+
+def test_the_catalogue_knows_partitions_and_triggers(database: Callable[[], str]) -> None:
+    url, wanted = database(), datasets(products="products")
+    run(
+        url,
+        "CREATE TABLE products (sku text PRIMARY KEY) PARTITION BY LIST (sku)",
+        "CREATE TABLE a PARTITION OF products FOR VALUES IN ('a')",
+        "CREATE TABLE b (sku text PRIMARY KEY)",
+    )
+    with connect(url) as conn:
+        conn.autocommit = True
+        assert catalogue(conn, wanted).unseen == {"products"}
+        install_capture(url, wanted)
+        first = catalogue(conn, wanted)
+        assert first.unseen == frozenset()
+        run(url, "INSERT INTO products VALUES ('a')")
+        assert catalogue(conn, wanted) == first
+        run(url, "ALTER TABLE products ATTACH PARTITION b FOR VALUES IN ('b')")
+        attached = catalogue(conn, wanted)
+        assert (attached.identities != first.identities, attached.unseen) == (True, {"products"})
+        run(url, "DROP TABLE b")
+        assert catalogue(conn, wanted) == first
+        run(url, "ALTER TABLE a DISABLE TRIGGER distributor_products_insert")
+        assert catalogue(conn, wanted).unseen == {"products"}

@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from sqlalchemy import Engine
 
+from distributor.capture import watch
 from distributor.cli.standing import Status
 from distributor.cli.status import look
 from distributor.coordination.publisher import serve_publisher
@@ -19,7 +20,9 @@ from distributor.ledger import processes, releases
 from distributor.ledger.engine import ledger_engine, transaction
 from distributor.publishing.publish import publish
 from distributor.settings import Settings
+from distributor.store.chunks import read_manifest
 from distributor.store.directory import DirectoryStore
+from tests.capture.master import install_capture
 from tests.support import wait_for
 
 
@@ -96,6 +99,47 @@ def test_what_stops_publishing_is_told_until_it_is_mended(
             wait_for(lambda: trouble() is None, what="the end of the trouble")
     assert look_at(engine, settings).publishing_stopped is None
     engine.dispose()
+
+
+def test_what_no_trigger_sees_is_published_too(
+    database: Callable[[], str],
+    ledger_url: str,
+    make_settings: Callable[..., Settings],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watch, "CATALOGUE_SECONDS", 0.1)
+    monkeypatch.setattr(watch, "SCAN_SECONDS", 0.3)
+    master = database()
+    settings = make_settings(ledger_url, "amqp://nowhere/")
+    changed = settings.master.model_copy(update={"url": master, "max_delay": timedelta(seconds=0.3)})
+    settings = settings.model_copy(update={"master": changed})
+    engine = ledger_engine(ledger_url)
+
+    def rows() -> int:
+        with transaction(engine) as conn:
+            found = releases.head(conn)
+        return _rows(settings, found.manifest) if found else -1
+
+    with psycopg.connect(master, autocommit=True) as conn:
+        conn.execute("CREATE TABLE products (sku text PRIMARY KEY) PARTITION BY LIST (sku)")
+        conn.execute("CREATE TABLE a PARTITION OF products FOR VALUES IN ('a')")
+        conn.execute("CREATE TABLE b AS SELECT 'b' AS sku")
+        conn.execute("ALTER TABLE b ADD PRIMARY KEY (sku)")
+        with publishing(settings):
+            wait_for(lambda: rows() == 0, what="the first release")
+            conn.execute("INSERT INTO products VALUES ('a')")
+            wait_for(lambda: rows() == 1, what="a row that no trigger saw")
+            install_capture(master, settings.master.datasets)
+            conn.execute("ALTER TABLE products ATTACH PARTITION b FOR VALUES IN ('b')")
+            wait_for(lambda: rows() == 2, what="the attached partition")
+            conn.execute("DROP TABLE b")
+            wait_for(lambda: rows() == 1, what="the dropped partition")
+    engine.dispose()
+
+
+def _rows(settings: Settings, manifest: str) -> int:
+    read = read_manifest(DirectoryStore(settings.store.path), manifest)
+    return read.certificate.tables["products"].total.rows
 
 
 def look_at(engine: Engine, settings: Settings) -> Status:
