@@ -17,6 +17,8 @@ CANONICAL_SETTINGS = {
     "IntervalStyle": "iso_8601",
     "extra_float_digits": "1",
     "bytea_output": "hex",
+    # The text of money follows it; C is the one locale that every master has.
+    "lc_monetary": "C",
 }
 _SESSION_SETTINGS = {
     **CANONICAL_SETTINGS,

@@ -237,3 +237,15 @@ def test_a_deferrable_or_wider_unique_index_is_a_key(database: Callable[[], str]
     source = sources(url, {"odd": Dataset(table='public."Odd Names"', key=("a", "B b"))})["odd"]
     assert source.schema.key == ("a", "B b")
     assert [(index.columns, index.unique) for index in source.schema.indexes] == [(("B b",), True)]
+
+
+def test_money_is_written_in_one_locale_whatever_the_session_says(database: Callable[[], str]) -> None:
+    url = database()
+    run(url, "CREATE TABLE prices (price money PRIMARY KEY)")
+    configured = datasets(prices="prices")
+    install_capture(url, configured)
+    with connect(url) as conn:
+        assert conn.execute("SHOW lc_monetary").fetchone() == ("C",)
+        found = conn.execute("SELECT proname, proconfig FROM pg_proc WHERE proname LIKE 'prices\\_%'").fetchall()
+    assert len(found) == 4
+    assert all("lc_monetary=C" in config for _, config in found)
