@@ -53,12 +53,12 @@ class Following:
             return None
         with transaction(self._engine) as conn:
             newest = releases.head(conn)
-            if newest is None or (known is not None and wanted(known, newest.number) is None):
+            if newest is None or (known is not None and wanted(known, newest.number, newest.created_at) is None):
                 return None
             if not self._is_time(conn, environment, newest.number):
                 return None
             before = environments.lock(conn, environment)
-            release = wanted(before, newest.number)
+            release = wanted(before, newest.number, newest.created_at)
             # Another coordinator's try may have ended while the lock was waited for.
             if release is None or not self._is_time(conn, environment, release):
                 return None
