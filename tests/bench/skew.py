@@ -43,6 +43,7 @@ class Skew:
 def measure(lab: Lab, flips: int, say: Callable[[str], None]) -> Skew:
     """Both loads, one after the other, with the same readers."""
     urls = [place.url for place in lab.estate.places()]
+    say(f"{flips} deltas staged and not flipped, then {flips} flipped, at most one in {PERIOD_SECONDS:g} s")
     withheld = _with_readers(urls, lambda: _withheld(lab, flips))
     say(f"readers under staging alone: p99 {percentile(withheld.latencies, 0.99):.1f} ms")
     skews: list[float] = []
