@@ -15,7 +15,7 @@ class Outcome(BaseModel):
 
     @property
     def exit_code(self) -> int:
-        """How the process ends (DESIGN: exit codes)."""
+        """How the process ends: the exit codes of docs/cli.md."""
         return 0
 
     def show(self, console: Console) -> None:

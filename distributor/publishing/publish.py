@@ -1,4 +1,4 @@
-"""Makes a release of what changed on the master (DESIGN, section 3)."""
+"""Makes a release of what changed on the master."""
 
 from __future__ import annotations
 

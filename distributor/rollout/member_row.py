@@ -18,7 +18,7 @@ def other(slot: SlotName) -> SlotName:
 
 
 class SlotIdentity(Frozen):
-    """What a slot holds: 'already there' compares all three (PROTOCOL §4.4)."""
+    """What a slot holds: 'already there' compares all three."""
 
     release: int
     mapping: str

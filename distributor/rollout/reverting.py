@@ -88,7 +88,7 @@ def stuck(step: Step, event: Refused) -> Step:
 
 
 def reissue(step: Step, event: Report) -> Step:
-    """A member knows of a higher epoch: the same revert again, above it (PROTOCOL V21)."""
+    """A member knows of a higher epoch: the same revert again, above it."""
     step = step.new_epoch(event.fresh_id, above=event.floor)
     step = step.rollout(revert_epoch=step.state.epoch, revert_id=event.fresh_id)
     waiting = [m for m in everyone(step.active) if not answer_of(step.active, m).reverted]
