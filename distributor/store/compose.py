@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 _PASS_ROWS = 100_000
 # Wide rows: what is handed on at once must not weigh more than what is composed.
 _BATCH_ROWS = 10_000
-_MEMORY = "256MB"
+# A limit, not an allocation: a chain of 200 small releases did not fit into 256 MB, since every open chunk has buffers.
+_MEMORY = "1GB"
 
 
 def net_delta(store: Store, chain: Chain, schema: DatasetSchema) -> Iterator[pa.Table]:
