@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _PASS_ROWS = 100_000
 # Wide rows: what is handed on at once must not weigh more than what is composed.
 _BATCH_ROWS = 10_000
-# A limit, not an allocation: a chain of 200 small releases did not fit into 256 MB, since every open chunk has buffers.
+# A limit, not an allocation: a chain of 200 small releases was seen not to fit into 256 MB; at 1 GB it is untried.
 _MEMORY = "1GB"
 
 
