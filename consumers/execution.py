@@ -302,8 +302,15 @@ def to_command(message: wire.MemberCommand) -> commands.Command:
     """The command as the rule-book knows it. Raises MessageError for a message that is no command."""
     match message:
         case wire.StageCommand():
+            repair = message.repair if isinstance(message, wire.RepairCommand) else ""
             return commands.Stage(
-                message.system, message.epoch, message.rollout_id, message.release, message.from_release, message.void
+                message.system,
+                message.epoch,
+                message.rollout_id,
+                message.release,
+                message.from_release,
+                message.void,
+                repair,
             )
         case wire.FlipCommand():
             return commands.Flip(

@@ -6,7 +6,7 @@ store. It never decides by itself whether a command or a load may go on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -14,7 +14,7 @@ from typing import Protocol
 import pyarrow as pa
 
 from distributor.mapping.tables import TableMapping
-from distributor.model.certificate import TableCertificate
+from distributor.model.certificate import Bucket, TableCertificate
 from distributor.model.dataset import DatasetSchema
 from distributor.rollout.member_row import MemberRow, SlotName
 
@@ -57,6 +57,15 @@ class Touched:
     after: TableCertificate
 
 
+@dataclass(frozen=True, slots=True)
+class StoredRow:
+    """A stored row by its key (canonical texts) and its two lanes."""
+
+    key: tuple[str | None, ...]
+    first: int
+    second: int
+
+
 class MemberTransaction(Protocol):
     """The member's row under its lock."""
 
@@ -69,6 +78,26 @@ class MemberTransaction(Protocol):
         and `distributor_release` change in the same commit."""
 
 
+class Auditing(Protocol):
+    """One snapshot of a member's store: its row, and what both slots hold at that very moment. Nothing waits for it.
+
+    Every method reads the store; `docs/certificates.md` says what buckets and leaves are.
+    """
+
+    @property
+    def row(self) -> MemberRow:
+        """The member's row in this snapshot."""
+
+    def buckets(self, slot: SlotName, table: TableSpec, only: Collection[int] = ()) -> TableCertificate:
+        """The certificate of everything stored, or of the given buckets."""
+
+    def leaves(self, slot: SlotName, table: TableSpec, buckets: Collection[int]) -> dict[int, Bucket]:
+        """Rows and lanes per leaf, of all leaves with rows in the given buckets."""
+
+    def rows(self, slot: SlotName, table: TableSpec, leaves: Collection[int]) -> list[StoredRow]:
+        """Every row of the given leaves."""
+
+
 class Loading(Protocol):
     """One load into a slot. Nothing of it is visible to readers; leaving without `commit` leaves no trace, or (in
     stores without large transactions) a slot that was marked torn before the first write."""
@@ -78,6 +107,9 @@ class Loading(Protocol):
 
     def apply(self, batch: Batch) -> Touched:
         """Writes one batch and reads the touched rows back. Raises SystemAlteredError when the table no longer fits."""
+
+    def audit(self, table: TableSpec, only: Collection[int] = ()) -> TableCertificate:
+        """The certificate of everything that the slot holds inside this load, or of the given buckets (L3)."""
 
     def commit(self, guard: Callable[[MemberRow], MemberRow | None]) -> MemberRow | None:
         """Locks the row, asks `guard` for the new one, commits data and row together; None: rolls everything back."""
@@ -109,6 +141,9 @@ class Adapter(Protocol):
 
     def audit(self, slot: SlotName, table: TableSpec) -> TableCertificate:
         """The certificate of everything stored in a slot, computed from the store (L3)."""
+
+    def auditing(self) -> AbstractContextManager[Auditing]:
+        """A snapshot for an audit, on a connection of its own: loads and flips go on meanwhile, and are not seen."""
 
     def read(self, slot: SlotName, table: TableSpec) -> pa.Table:
         """All rows of a slot as canonical texts, for tests and repairs; small tables only."""

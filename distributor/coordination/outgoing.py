@@ -18,6 +18,7 @@ from distributor.wire.messages import (
     AbandonCommand,
     FlipCommand,
     MemberCommand,
+    RepairCommand,
     RevertCommand,
     SettleCommand,
     StageCommand,
@@ -52,6 +53,18 @@ def messages(
 def wire(command: Command, environment: str, manifests: dict[int, str | None], clock: Clock) -> MemberCommand:
     """One command as its message. `manifests` holds the sha256 of every release that commands load."""
     match command:
+        case Stage(repair=repair) if repair:
+            return RepairCommand(
+                environment=environment,
+                system=command.member,
+                epoch=command.epoch,
+                rollout_id=command.rollout_id,
+                release=command.release,
+                manifest=manifests[command.release],
+                from_release=command.from_release,
+                void=command.void,
+                repair=repair,
+            )
         case Stage():
             return StageCommand(
                 environment=environment,

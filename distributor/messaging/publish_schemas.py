@@ -17,7 +17,15 @@ from pydantic.json_schema import JsonSchemaMode
 from distributor.model.manifest import Manifest
 from distributor.settings import Settings
 from distributor.wire import topology
-from distributor.wire.messages import COMMANDS, REPORTS, TYPES, ReleaseAnnounced
+from distributor.wire.messages import (
+    COMMANDS,
+    REPORTS,
+    TYPES,
+    AuditCommand,
+    AuditedReport,
+    ReleaseAnnounced,
+    StalledReport,
+)
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -38,7 +46,8 @@ def render(document: dict[str, Any]) -> str:
 
 def asyncapi() -> dict[str, Any]:
     """Exchanges, queues and messages as an AsyncAPI 3 document."""
-    commands, reports = [m.TYPE for m in COMMANDS], [m.TYPE for m in REPORTS]
+    commands = [*(m.TYPE for m in COMMANDS), AuditCommand.TYPE]
+    reports = [*(m.TYPE for m in REPORTS), StalledReport.TYPE, AuditedReport.TYPE]
     return {
         "asyncapi": "3.0.0",
         "info": {

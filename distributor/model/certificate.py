@@ -41,6 +41,12 @@ def bucket_of(key: Sequence[str | None]) -> int:
     return hashlib.md5(text.encode(), usedforsecurity=False).digest()[0] % BUCKETS
 
 
+def leaf_of(key: Sequence[str | None]) -> int:
+    """The leaf of a key: the first two octets of the md5 of its fields. Leaf >> 8, modulo BUCKETS, is its bucket."""
+    text = "".join(map(field_text, key))
+    return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[:2], "big")
+
+
 class Bucket(Frozen):
     """Rows and both lanes of one bucket. JSON: `[rows, "lane1 hex", "lane2 hex"]`."""
 

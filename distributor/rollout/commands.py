@@ -8,7 +8,10 @@ from datetime import datetime
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Load `release` into the shadow. `void` are reverted epochs that the member may have missed."""
+    """Load `release` into the shadow. `void` are reverted epochs that the member may have missed.
+
+    `repair` is the sha256 of a repair list for slots of the member that an audit found altered; "" for none.
+    """
 
     member: str
     epoch: int
@@ -16,6 +19,7 @@ class Stage:
     release: int
     from_release: int
     void: tuple[int, ...] = ()
+    repair: str = ""
 
 
 @dataclass(frozen=True, slots=True)

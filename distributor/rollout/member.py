@@ -9,7 +9,7 @@ anything else, which also cuts every running load and forgets what was staged.
 | stage | flipped under e | none | flipped |
 | | staged under e | none | staged |
 | | flipped under an epoch in `void`, way back intact | back slot online; then as below | |
-| | a slot holds the target: release, mapping and schema, intact | marks it staged, kills tokens | staged |
+| | a slot holds the target: release, mapping, schema; intact, no doubt | marks it staged, kills tokens | staged |
 | | else | a new token for the shadow | a load begins |
 | flip | flipped under e | none | flipped, with the stored time |
 | | staged under e, slot still whole, `at` ≤ now ≤ `not_after` | that slot online, this one the way back | flipped |
@@ -25,6 +25,9 @@ anything else, which also cuts every running load and forgets what was staged.
 | | both slots hold the same | none | settled |
 | | else | a new token for the shadow | a load begins |
 
+A slot is *in doubt* when an audit found something else stored than its certificate says; only a load ends that. A stage
+with a repair list gives it to the slots in doubt. What is staged and comes into doubt is not staged any more.
+
 A load may write and commit only while its token stands in its slot, its epoch is the floor, the epoch is not closed
 and its slot is not online. The token stands for the slot's base too: whatever changes a slot takes the token away.
 """
@@ -38,7 +41,7 @@ from typing import assert_never
 
 from distributor.rollout.commands import Abandon, Command, Flip, Revert, Settle, Stage
 from distributor.rollout.events import RefusalReason
-from distributor.rollout.member_row import MemberRow, Slot, SlotIdentity, SlotName, other
+from distributor.rollout.member_row import MemberRow, Mend, Slot, SlotIdentity, SlotName, other
 
 
 class ReplyKind(StrEnum):
@@ -142,6 +145,8 @@ def stage(row: MemberRow, command: Stage, target: SlotIdentity | None, token: st
         return Outcome(row, Reply(ReplyKind.STAGED))
     if row.flipped_epoch in command.void and _way_back(row):
         row = _go_back(row)
+    if command.repair:
+        row = _mended_with(row, Mend(release=command.release, sha256=command.repair))
     for slot in (row.active, other(row.active)):
         if holds(row.slots[slot], target):
             row = _change(row, staged_epoch=command.epoch, staged_slot=slot, slots=_without_tokens(row))
@@ -199,7 +204,7 @@ def settle(row: MemberRow, command: Settle, token: str) -> Outcome:
 
 def holds(slot: Slot, target: SlotIdentity | None) -> bool:
     """Whether a slot is exactly the target: a mapping or schema that changed is another content for one release."""
-    return slot.intact and slot.identity == target
+    return slot.intact and not slot.doubt and slot.identity == target
 
 
 def may_continue(row: MemberRow, load: Load) -> bool:
@@ -216,6 +221,24 @@ def may_continue(row: MemberRow, load: Load) -> bool:
 def distrust(row: MemberRow) -> MemberRow:
     """The shadow is not what it was taken for: it counts as torn, so that the next load makes it anew."""
     return _replaced(row, other(row.active), row.shadow.model_copy(update={"intact": False}))
+
+
+def doubt(row: MemberRow, slot: SlotName, audited: Slot, why: str) -> MemberRow:
+    """What an audit of a slot found: `why` it is not as its certificate says, or "" when it is.
+
+    `audited` is the slot as the audit's snapshot had it; a slot that was written since is not what was audited.
+    """
+    found = row.slots[slot]
+    if found.doubt == why or (found.identity, found.certificate, found.intact) != (
+        audited.identity,
+        audited.certificate,
+        audited.intact,
+    ):
+        return row
+    slots = {**row.slots, slot: found.model_copy(update={"doubt": why, "mend": None})}
+    if why and row.staged_slot == slot:
+        return _change(row, slots=slots, staged_epoch=None, staged_slot=None)
+    return _change(row, slots=slots)
 
 
 def tear(row: MemberRow, load: Load) -> MemberRow | None:
@@ -274,6 +297,11 @@ def _go_back(row: MemberRow) -> MemberRow:
 
 def _without_tokens(row: MemberRow) -> dict[SlotName, Slot]:
     return {name: slot.model_copy(update={"token": None}) for name, slot in row.slots.items()}
+
+
+def _mended_with(row: MemberRow, mend: Mend) -> MemberRow:
+    slots = {n: s.model_copy(update={"mend": mend}) if s.doubt else s for n, s in row.slots.items()}
+    return _change(row, slots=slots)
 
 
 def _refuse(row: MemberRow, reason: RefusalReason, text: str) -> Outcome:

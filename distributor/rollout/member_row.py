@@ -25,10 +25,20 @@ class SlotIdentity(Frozen):
     schema_: str
 
 
+class Mend(Frozen):
+    """What repairs a slot that was altered: the sha256 of a repair list (`model.repair`), and of which release."""
+
+    release: int
+    sha256: str
+
+
 class Slot(Frozen):
     """One slot. `certificate` is the JSON of the certificate read back after the load; `token` the running load's.
 
-    `manifest` is the sha256 of the manifest of the release it holds (None for release 0): where chains start.
+    `manifest` is the sha256 of the manifest of the release it holds (None for release 0): where chains start. `doubt`
+    says what an audit found: what is stored is not what the certificate says. Readers may see such a slot, and a
+    revert may go back to it, but it counts as holding nothing: whatever is loaded into it repairs it, with `mend`
+    where that is known, else by loading everything anew.
     """
 
     identity: SlotIdentity | None = None
@@ -36,6 +46,8 @@ class Slot(Frozen):
     intact: bool = True
     certificate: str = ""
     token: str | None = None
+    doubt: str = ""
+    mend: Mend | None = None
 
     @property
     def release(self) -> int | None:

@@ -305,4 +305,5 @@ _BY_CAUSE = {
     Cause.REFRESH: Happening.REFRESH,
     Cause.OPERATOR: Happening.DEPLOY,
     Cause.ROLLBACK: Happening.ROLLBACK,
+    Cause.REPAIR: Happening.REFRESH,
 }

@@ -169,6 +169,8 @@ def _may_not_start(state: Environment, wanted: Rollout) -> str:
         return "no required member takes part: there is nothing to converge"
     if why := not_for_automation(state, wanted):
         return why
+    if wanted.cause is Cause.REPAIR and wanted.release != state.shown:
+        return f"release {state.shown} is online by now: verify again"
     if why := _splits(state, wanted):
         return why
     astray = [

@@ -58,6 +58,7 @@ class Cause(StrEnum):
     OPERATOR = "operator"
     REFRESH = "refresh"
     ROLLBACK = "rollback"
+    REPAIR = "repair"
 
 
 ALIVE_EVERY = timedelta(seconds=10)
@@ -112,7 +113,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """One attempt to take the environment from one release to another. `deadline` is that of its present state."""
+    """One attempt to take the environment from one release to another. `deadline` is that of its present state.
+
+    `repairs` is for the cause REPAIR: member → sha256 of its repair list. Such a rollout goes to what is shown already.
+    """
 
     id: str
     release: int
@@ -124,6 +128,7 @@ class Rollout:
     optional: frozenset[str]
     expected: Mapping[str, Expected]
     timing: Timing
+    repairs: Mapping[str, str] = field(default_factory=dict)
     state: RolloutState = RolloutState.QUEUED
     from_release: int = 0
     epoch: int = 0

@@ -103,7 +103,8 @@ def required_members(state: Environment) -> dict[str, Member]:
 
 def stage(state: Environment, rollout: Rollout, member: str) -> Stage:
     """The stage command of a rollout; it carries the reverted epochs that the member may have missed."""
-    return Stage(member, rollout.epoch, rollout.id, rollout.release, rollout.from_release, state.void)
+    repair = rollout.repairs.get(member, "")
+    return Stage(member, rollout.epoch, rollout.id, rollout.release, rollout.from_release, state.void, repair)
 
 
 def flip(state: Environment, rollout: Rollout, member: str, at: datetime) -> Flip:

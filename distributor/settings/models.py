@@ -126,6 +126,11 @@ class EnvironmentSettings(Section):
     heard_within: Duration = Field(
         default=timedelta(seconds=15), description="no decision while a required member was not heard for this long"
     )
+    audit: Literal["always", "sampled", "never"] = Field(
+        default="sampled",
+        description="audit of what a load builds on. always: all of it, before each load; sampled: some buckets after"
+        " each flip, all of them over time; never: only when `verify` asks",
+    )
     systems: dict[Name, MemberSettings] = Field(description="the members, by system", min_length=1)
 
     @property

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from enum import StrEnum
+from typing import ClassVar, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
@@ -45,6 +46,13 @@ class StageCommand(MemberCommand):
     void: tuple[int, ...] = ()
 
 
+class RepairCommand(StageCommand):
+    """Stage; slots that an audit found altered are mended with the repair list `repair` (its sha256 in the store)."""
+
+    TYPE = "pd.member.repair.v1"
+    repair: str
+
+
 class FlipCommand(MemberCommand):
     """Put the shadow online. `at` and `not_after` are in the member's own clock."""
 
@@ -73,6 +81,29 @@ class SettleCommand(MemberCommand):
     TYPE = "pd.member.settle.v1"
     release: int
     manifest: str | None
+
+
+class AuditDepth(StrEnum):
+    """How finely an audit tells what is stored: sums per bucket, sums per leaf, or single rows."""
+
+    BUCKETS = "buckets"
+    LEAVES = "leaves"
+    ROWS = "rows"
+
+
+class AuditCommand(Message):
+    """Say what is stored. It changes no slot and belongs to no epoch; lost, it is asked again, `audit_id` the same.
+
+    `tables` is empty for everything in BUCKETS; else table → buckets (for LEAVES) or leaves (for ROWS) to tell of.
+    """
+
+    TYPE = "pd.member.audit.v1"
+    environment: str
+    system: str
+    audit_id: str
+    depth: AuditDepth
+    shadow: bool = False
+    tables: dict[str, tuple[int, ...]] = {}
 
 
 class MemberReport(Message):
@@ -159,8 +190,55 @@ class SettledReport(MemberReport):
     release: int
 
 
+class StalledReport(Message):
+    """A load does not get on: what it waits for, as its store says it, and what would help.
+
+    `since` is the member's clock when the phase began; `waiting_for` names the blocking session and its query where
+    the store can tell. Empty `waiting_for`: it gets on again.
+    """
+
+    TYPE = "pd.member.stalled.v1"
+    environment: str
+    system: str
+    epoch: int
+    rollout_id: str
+    phase: str
+    since: AwareDatetime
+    waiting_for: str
+    mend: str = ""
+    reported_at: AwareDatetime
+
+
+class AuditedReport(Message):
+    """One table of one slot as an audit found it, read in one snapshot; `part` of `parts`, counted from 1.
+
+    `release` is what the slot holds by the member's row (None: torn). `sums` are per bucket or leaf; `rows` are
+    (key as canonical texts, first lane, second lane), lanes as 16 hex digits. `doubt`: why the member does not trust
+    the slot any more. `error`: why the audit could not be made; then nothing else is told.
+    """
+
+    TYPE = "pd.member.audited.v1"
+    environment: str
+    system: str
+    audit_id: str
+    depth: AuditDepth
+    part: int
+    parts: int
+    slot: Literal["online", "shadow"] = "online"
+    release: int | None = None
+    mapping: str = ""
+    table: str = ""
+    sums: dict[int, Bucket] = {}
+    rows: tuple[tuple[tuple[str | None, ...], str, str], ...] = ()
+    doubt: str = ""
+    error: str = ""
+    seconds: float = 0.0
+    reported_at: AwareDatetime
+
+
 COMMANDS: tuple[type[MemberCommand], ...] = (
     StageCommand,
+    RepairCommand,
     FlipCommand,
     RevertCommand,
     AbandonCommand,
@@ -175,5 +253,5 @@ REPORTS: tuple[type[MemberReport], ...] = (
     RevertedReport,
     SettledReport,
 )
-_ALL: tuple[type[Message], ...] = (ReleaseAnnounced, *COMMANDS, *REPORTS)
+_ALL: tuple[type[Message], ...] = (ReleaseAnnounced, *COMMANDS, AuditCommand, *REPORTS, StalledReport, AuditedReport)
 TYPES: dict[str, type[Message]] = {message.TYPE: message for message in _ALL}
