@@ -26,6 +26,7 @@ from distributor.rollout.events import Tick
 from distributor.settings import Settings
 from distributor.store.directory import DirectoryStore
 from distributor.telemetry.clock import new_id, now
+from distributor.telemetry.faults import Point, point
 from distributor.telemetry.logs import logger
 from distributor.wire import topology
 
@@ -166,6 +167,9 @@ class Coordinator:
             done = peek(conn, environment, tick)
             if done.changed:
                 done = step(conn, environment, tick)
+                point(Point.TICK_BEFORE_COMMIT)
+        if done.changed:
+            point(Point.TICK_AFTER_COMMIT)
         followed = self._deliveries.following.follow(environment, done.after)
         if done.commands or (followed and followed.commands):
             self._loop.call_soon_threadsafe(self._outgoing.set)

@@ -23,6 +23,7 @@ from distributor.messaging.finishing import in_thread
 from distributor.settings import Settings
 from distributor.store.base import Store
 from distributor.telemetry.clock import now
+from distributor.telemetry.faults import Point, point
 from distributor.telemetry.logs import logger
 from distributor.wire import topology
 from distributor.wire.envelope import Received, from_amqp
@@ -54,12 +55,12 @@ class Deliveries:
         except Exception as error:  # noqa: BLE001 - a message that breaks the code must not come back for ever
             _log.exception("message broke the coordinator", message_id=delivery.message_id)
             await self._bury(delivery, f"{type(error).__name__}: {first_line(error)}")
-        await delivery.ack()
+        await _acknowledge(delivery)
 
     async def bury(self, delivery: AbstractIncomingMessage, arrived_at: datetime) -> None:
         """A delivery of the dead-letter queue: it is kept in the ledger."""
         await self._keep(delivery, topology.DEAD_QUEUE, lambda: dead_lettered(delivery, arrived_at))
-        await delivery.ack()
+        await _acknowledge(delivery)
 
     async def _bury(self, delivery: AbstractIncomingMessage, reason: str) -> None:
         origin = topology.COORDINATOR_QUEUE
@@ -92,6 +93,8 @@ class Deliveries:
     def _put(self, letter: deadletters.DeadLetter) -> None:
         with transaction(self._engine) as conn:
             deadletters.put(conn, letter)
+            point(Point.LETTER_BEFORE_COMMIT)
+        point(Point.LETTER_AFTER_COMMIT)
 
     def _process(self, received: Received, at: datetime) -> None:
         match received.message:
@@ -104,6 +107,7 @@ class Deliveries:
 
     def _report(self, received: Received, report: MemberReport, at: datetime) -> None:
         self._check_member(report)
+        point(Point.STEP_BEFORE_WORK)
         with transaction(self._engine) as conn:
             # A sign of life changes nothing when it comes twice, and it comes often.
             alive = isinstance(report, ProgressReport) and report.phase == IDLE
@@ -118,6 +122,8 @@ class Deliveries:
                 traceparent=received.traceparent,
                 note=note_of(report),
             )
+            point(Point.STEP_BEFORE_COMMIT)
+        point(Point.STEP_AFTER_COMMIT)
         self._after(done)
 
     def _check_member(self, report: MemberReport) -> None:
@@ -132,6 +138,12 @@ class Deliveries:
         for environment in self._settings.environments:
             if done := self.following.follow(environment):
                 self._after(done)
+
+
+async def _acknowledge(delivery: AbstractIncomingMessage) -> None:
+    point(Point.REPORT_BEFORE_ACK)
+    await delivery.ack()
+    point(Point.REPORT_AFTER_ACK)
 
 
 async def patiently(work: Callable[..., T], *arguments: object) -> T:

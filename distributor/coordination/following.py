@@ -16,6 +16,7 @@ from distributor.rollout.state import Cause, Environment
 from distributor.settings import Settings
 from distributor.store.base import Store
 from distributor.telemetry.clock import now
+from distributor.telemetry.faults import Point, point
 from distributor.telemetry.logs import logger
 from distributor.triggers.follow import wanted
 from distributor.triggers.patience import pause_after
@@ -62,7 +63,10 @@ class Following:
             # Another coordinator's try may have ended while the lock was waited for.
             if release is None or not self._is_time(conn, environment, release):
                 return None
-            return self._ask(conn, before, release)
+            done = self._ask(conn, before, release)
+            point(Point.FOLLOW_BEFORE_COMMIT)
+        point(Point.FOLLOW_AFTER_COMMIT)
+        return done
 
     def _ask(self, conn: Connection, before: Environment, release: int) -> Step | None:
         try:

@@ -18,6 +18,7 @@ from distributor.messaging.amqp import Broker, Parcel
 from distributor.messaging.finishing import finishing
 from distributor.telemetry import attributes as name
 from distributor.telemetry.clock import now
+from distributor.telemetry.faults import Point, point
 from distributor.telemetry.logs import logger
 from distributor.telemetry.tracing import AttributeValue, span
 from distributor.wire.envelope import seal
@@ -80,8 +81,10 @@ class Relay:
 
     async def _relay(self, conn: Connection, claim: outbox.Claim) -> Round:
         attributes: dict[str, AttributeValue] = {name.BATCH_SIZE: len(claim.messages)}
+        point(Point.RELAY_BEFORE_SEND)
         with span("relay", attributes, links=(c.message.traceparent for c in claim.messages)):
             receipts = await self._broker.publish([self._parcel(c.message) for c in claim.messages])
+        point(Point.RELAY_AFTER_SEND)
         outcome = list(zip(claim.messages, receipts, strict=True))
         sent = [claimed.id for claimed, receipt in outcome if receipt.confirmed]
         refused = [(claimed, receipt.refusal) for claimed, receipt in outcome if receipt.refusal]
@@ -115,7 +118,9 @@ def _settle(conn: Connection, sent: list[int], refused: list[tuple[outbox.Claime
         if claimed.attempts == 0:
             what = f"{message.type} to {message.exchange}/{message.routing_key} was not taken by the broker"
             audit.record(conn, audit.AuditRecord(at, "relay", what, reason, detail={"message_id": message.message_id}))
+    point(Point.RELAY_BEFORE_COMMIT)
     conn.commit()
+    point(Point.RELAY_AFTER_COMMIT)
 
 
 async def listen(engine: Engine, wakes: Mapping[str, asyncio.Event]) -> None:

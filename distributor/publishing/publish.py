@@ -30,6 +30,7 @@ from distributor.settings.models import Settings
 from distributor.store.base import Store
 from distributor.store.chunks import read_manifest, write_manifest
 from distributor.telemetry.clock import now
+from distributor.telemetry.faults import Point, point
 from distributor.telemetry.tracing import current_traceparent, span
 
 _LOCK_TIMEOUT = "5s"
@@ -100,11 +101,14 @@ class Publisher:
         try:
             with span("publish"), transaction(self._engine) as ledger:
                 result = self._in_ledger(ledger, dry_run, hear, watch)
+                point(Point.RELEASE_BEFORE_COMMIT)
                 with watch.phase("commit"):
                     ledger.rollback() if dry_run else ledger.commit()
+            point(Point.BETWEEN_COMMITS)
             hear("released", "", result.rows)
             with watch.phase("commit"):
                 self._end_master(dry_run)
+            point(Point.KEYS_AFTER_COMMIT)
             hear("done", "", result.rows)
         except BaseException:
             # An open transaction would lend its old snapshot to the next publish.
@@ -121,6 +125,7 @@ class Publisher:
             master = self._connected()
         with watch.phase("journal"), clear_errors(self._where):
             sources, taken = self._look(master, parent)
+        point(Point.JOURNAL_TAKEN)
         with clear_errors("ledger"):
             image.prepare(raw)
             compared = image.sources(raw)
@@ -149,8 +154,10 @@ class Publisher:
         if dry_run or not (result.rows or sources.keys() - known):
             return result
         manifest = self._manifest(parent, sources, changed)
+        point(Point.CHUNKS_STORED)
         with watch.phase("store"):
             sha256 = write_manifest(self._store, manifest)
+        point(Point.MANIFEST_STORED)
         hear("stored", "", result.rows)
         with watch.phase("release"):
             insert_release(ledger, manifest, sha256, rows=result.rows, traceparent=current_traceparent())

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from distributor.errors import StoreError, StoreFullError
+from distributor.telemetry.faults import Point, point
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PIECE = 1 << 20
@@ -79,11 +80,13 @@ class DirectoryStore:
                     # Consumers may run as other users than the publisher.
                     os.fchmod(target.fileno(), 0o644)
                     os.fsync(target.fileno())
+                point(Point.STORE_BEFORE_SAVE)
                 temporary.rename(path)
             except BaseException:
                 with suppress(OSError):
                     temporary.unlink()
                 raise
+            point(Point.STORE_AFTER_SAVE)
             _sync_directory(path.parent)
         return sha256
 
