@@ -177,3 +177,46 @@ member_progress = Table(
     Column("rate", Double, nullable=False),
     _time("at", nullable=False),
 )
+
+verifications = Table(
+    "verifications",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("environment", Text, nullable=False),
+    _time("requested_at", nullable=False),
+    Column("by", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("release", Integer, nullable=False),
+    _time("ended_at"),
+    Column("outcome", Text, nullable=False, server_default=text("''")),
+    Column("detail", JSONB),
+    Index("verifications_by_environment", "environment", "requested_at"),
+)
+
+# The body is the report as it came: megabytes of sums, which nobody asks PostgreSQL about.
+audit_answers = Table(
+    "audit_answers",
+    metadata,
+    Column("audit_id", Text, primary_key=True),
+    Column("system", Text, primary_key=True),
+    Column("depth", Text, primary_key=True),
+    Column("parts", Integer, primary_key=True),
+    Column("part", Integer, primary_key=True),
+    Column("verification", Text, nullable=False),
+    _time("at", nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Index("audit_answers_by_time", "at"),
+)
+
+member_doubts = Table(
+    "member_doubts",
+    metadata,
+    Column("environment", Text, primary_key=True),
+    Column("system", Text, primary_key=True),
+    Column("slot", Text, primary_key=True),
+    Column("table", Text, primary_key=True),
+    Column("release", Integer),
+    Column("text", Text, nullable=False),
+    _time("since", nullable=False),
+    _time("seen_at", nullable=False),
+)
