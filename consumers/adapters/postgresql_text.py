@@ -67,10 +67,15 @@ def canonical(expression: str, type_: LogicalType) -> str:
 
 def canonical_rows(table: TableSpec, source: str) -> str:
     """A query for the canonical texts of all columns, in their order. `source` gives the rows under the alias `t`."""
+    return f"SELECT {canonical_columns(table.schema, 't')} FROM {source}"
+
+
+def canonical_columns(schema: DatasetSchema, of: str) -> str:
+    """The canonical texts of all columns of the row `of`, as c0, c1, …"""
     texts = (
-        f"{canonical('t.' + quoted(column.name), column.type)} AS c{i}" for i, column in enumerate(table.schema.columns)
+        f"{canonical(f'{of}.{quoted(column.name)}', column.type)} AS c{i}" for i, column in enumerate(schema.columns)
     )
-    return f"SELECT {', '.join(texts)} FROM {source}"
+    return ", ".join(texts)
 
 
 def in_statement(rows: pa.Table, schema: DatasetSchema) -> str:
@@ -85,6 +90,11 @@ def in_statement(rows: pa.Table, schema: DatasetSchema) -> str:
 
 def sums(table: TableSpec, source: str) -> str:
     """A query for (bucket, rows, sum of first lanes, sum of second lanes) of rows; `source` as in `canonical_rows`."""
+    return sums_of_texts(table, canonical_rows(table, source))
+
+
+def sums_of_texts(table: TableSpec, texts: str) -> str:
+    """The same of a query that gives the canonical texts as columns c0, c1, …"""
     row = " || ".join(
         (_field(literal(table.schema.dataset)), *(_field(f"c{i}") for i in range(len(table.schema.columns))))
     )
@@ -94,7 +104,7 @@ def sums(table: TableSpec, source: str) -> str:
         f"SELECT {_integer('key', 1, 8)}::int & 63, count(*), sum({_integer('row', 1, 64)}::bigint),"
         f" sum({_integer('row', 17, 64)}::bigint)"
         f" FROM (SELECT md5({row}) AS row, md5({key}) AS key"
-        f" FROM ({canonical_rows(table, source)} OFFSET 0) AS texts OFFSET 0) AS hashes GROUP BY 1"
+        f" FROM ({texts} OFFSET 0) AS texts OFFSET 0) AS hashes GROUP BY 1"
     )
 
 
