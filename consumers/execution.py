@@ -200,7 +200,7 @@ class Executor:
     def _load(self, job: Job, row: MemberRow, load: Load, target: Target) -> wire.MemberReport:
         phases = Phases()
         with phases.phase("plan"):
-            ways = partial(walk, self._store, target.manifest, target.release, read=self._manifest)
+            ways = partial(walk, self._store, target.manifest, target.release)
             way = plan(row.slots[load.slot], target, ways, self._certificate)
         notify = self._notifier(job, phases, way.rows)
         with self._adapter.loading(load.slot) as loading:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
 
 from distributor.errors import StoreError
-from distributor.model.manifest import ZERO, Chunk, Manifest
+from distributor.model.manifest import ZERO, Chunk
 from distributor.store.base import Store
-from distributor.store.chunks import read_manifest
+from distributor.store.chunks import Link, read_link
 
 
 class Direction(StrEnum):
@@ -24,7 +22,7 @@ class Direction(StrEnum):
 class Step:
     """One changeset on the way."""
 
-    manifest: Manifest
+    manifest: Link
     direction: Direction
 
     def chunks(self, dataset: str) -> tuple[Chunk, ...]:
@@ -48,41 +46,27 @@ class Chain:
         return tuple(step for step in self.steps if step.chunks(dataset))
 
 
-Read = Callable[[str], Manifest]
-"""How a manifest is had by its sha256. Raises StoreError."""
-
-
-def walk(
-    store: Store,
-    to_sha: str | None,
-    to_release: int,
-    from_sha: str | None,
-    from_release: int,
-    *,
-    read: Read | None = None,
-) -> Chain:
+def walk(store: Store, to_sha: str | None, to_release: int, from_sha: str | None, from_release: int) -> Chain:
     """The chain between two releases, each given by its manifest's sha256 (None for release 0) and its number.
 
-    `read` is for whoever keeps manifests that were read before; without it they come from the store.
     Raises StoreError when an object is missing, or when neither release is an ancestor of the other.
     """
-    read = read or partial(read_manifest, store)
     if to_release >= from_release:
-        manifests = _down(read, to_sha, to_release, from_sha, from_release)
+        manifests = _down(store, to_sha, to_release, from_sha, from_release)
         return Chain(tuple(Step(manifest, Direction.FORWARD) for manifest in reversed(manifests)))
-    manifests = _down(read, from_sha, from_release, to_sha, to_release)
+    manifests = _down(store, from_sha, from_release, to_sha, to_release)
     return Chain(tuple(Step(manifest, Direction.REVERSE) for manifest in manifests))
 
 
-def _down(read: Read, sha: str | None, release: int, end_sha: str | None, end_release: int) -> list[Manifest]:
+def _down(store: Store, sha: str | None, release: int, end_sha: str | None, end_release: int) -> list[Link]:
     """The manifests from a release down to, and without, its ancestor; newest first."""
     for number, given in ((release, sha), (end_release, end_sha)):
         if (number == ZERO) != (given is None):
             raise StoreError(f"release {number} with the manifest {given}: only release 0 has none", where="chain")
-    found: list[Manifest] = []
+    found: list[Link] = []
     start = release
     while release > end_release and sha is not None:
-        manifest = read(sha)
+        manifest = read_link(store, sha)
         if manifest.release != release or manifest.parent_release >= release:
             raise StoreError(
                 f"it is of release {manifest.release} on {manifest.parent_release}, not of release {release}",

@@ -6,15 +6,18 @@ column of the dataset, then `after.<column>`. No key appears twice in one change
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import datetime
 from enum import StrEnum
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from distributor.errors import StoreError
-from distributor.model.dataset import DatasetSchema
+from distributor.model.dataset import DatasetSchema, Frozen
 from distributor.model.manifest import Chunk, Manifest
 from distributor.store.base import Store
 
@@ -30,6 +33,31 @@ class Op(StrEnum):
     INSERT = "insert"
     UPDATE = "update"
     DELETE = "delete"
+
+
+_OPS = frozenset(op.value for op in Op)
+
+
+class _Unread(BaseModel):
+    """A JSON object of which nothing is kept."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Link(Frozen):
+    """What a chain needs of a manifest: a thousand whole ones are seconds of reading, and their certificates stay."""
+
+    release: int
+    parent_release: int
+    parent: str | None
+    created_at: datetime
+    schemas: tuple[_Unread, ...]
+    chunks: tuple[Chunk, ...]
+    counts: _Unread
+    certificate: _Unread
+
+
+Read = TypeVar("Read", Manifest, Link)
 
 
 def changeset_schema(schema: DatasetSchema) -> pa.Schema:
@@ -54,19 +82,35 @@ def write_chunk(store: Store, schema: DatasetSchema, table: pa.Table) -> Chunk:
 
 def read_chunk(store: Store, chunk: Chunk, schema: DatasetSchema) -> pa.Table:
     """A chunk in the columns of `changeset_schema`. Raises StoreError: missing, damaged, or of another shape."""
-    content = store.get(chunk.sha256)
+    return pa.concat_tables(chunk_pieces(store, chunk, schema, max(chunk.rows, 1)))
+
+
+def chunk_pieces(store: Store, chunk: Chunk, schema: DatasetSchema, rows: int) -> Iterator[pa.Table]:
+    """A chunk like `read_chunk`, in tables of at most `rows` rows; one without rows when it is empty.
+
+    The bytes are read once and verified before anything of them is handed out. Raises StoreError like `read_chunk`.
+    """
     where = f"chunk {chunk.sha256} of {chunk.dataset}"
+    wanted = changeset_schema(schema)
+    content = store.get(chunk.sha256)
     try:
-        table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
-    except pa.ArrowException as error:
+        file = pq.ParquetFile(pa.BufferReader(content))
+        if not (found := file.schema_arrow).equals(wanted):
+            _check(found, schema, where)
+        if file.metadata.num_rows != chunk.rows:
+            raise StoreError(f"it has {file.metadata.num_rows} rows, the manifest says {chunk.rows}", where=where)
+        if not chunk.rows:
+            yield wanted.empty_table()
+        for batch in file.iter_batches(rows, use_threads=False):
+            piece = pa.Table.from_batches([batch])
+            ops = set(pc.unique(piece[OP]).to_pylist())
+            if unknown := ops - _OPS:
+                raise StoreError(f"it has the operation {min(unknown, key=str)!r}", where=where)
+            yield piece if piece.schema.equals(wanted) else piece.cast(wanted)
+    except MemoryError:
+        raise
+    except (pa.ArrowException, OSError) as error:
         raise StoreError("this is no Parquet file", where=where, mend="Publish again.") from error
-    _check(table.schema, schema, where)
-    if table.num_rows != chunk.rows:
-        raise StoreError(f"it has {table.num_rows} rows, the manifest says {chunk.rows}", where=where)
-    ops = set(pc.unique(table[OP]).to_pylist())
-    if unknown := ops - set(Op):
-        raise StoreError(f"it has the operation {min(unknown, key=str)!r}", where=where)
-    return table.cast(changeset_schema(schema))
 
 
 def write_manifest(store: Store, manifest: Manifest) -> str:
@@ -76,9 +120,18 @@ def write_manifest(store: Store, manifest: Manifest) -> str:
 
 def read_manifest(store: Store, sha256: str) -> Manifest:
     """A manifest. Raises StoreError: missing, damaged, or written by another version of this program."""
+    return _read(store, sha256, Manifest)
+
+
+def read_link(store: Store, sha256: str) -> Link:
+    """A manifest's place in its chain. Raises StoreError like `read_manifest`; what is not kept is not looked into."""
+    return _read(store, sha256, Link)
+
+
+def _read(store: Store, sha256: str, kind: type[Read]) -> Read:
     content = store.get(sha256)
     try:
-        return Manifest.model_validate_json(content)
+        return kind.model_validate_json(content)
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         raise StoreError(

@@ -1,123 +1,147 @@
 """Many changesets as one: the net delta of a chain, in the columns of a chunk.
 
-The first `before` and the last `after` of every key count; what ends as it began vanishes.
+The first `before` and the last `after` of every key count; what ends as it began vanishes. That may be done piece by
+piece, since the net of nets is the net of all: changes are gathered until they weigh MOST_BYTES, and replaced by their
+net. A net that is still heavy goes to the disk, in parts by key, and each part is composed by itself. So memory
+depends neither on the length of the chain nor on the rows of its changesets.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from distributor.errors import StoreError
 from distributor.model.dataset import DatasetSchema
 from distributor.store.base import Store
 from distributor.store.chain import Chain, Direction, Step
-from distributor.store.chunks import AFTER, BEFORE, OP, Op, changeset_schema, read_chunk
+from distributor.store.chunks import AFTER, BEFORE, OP, Op, changeset_schema, chunk_pieces, read_chunk
+from distributor.store.spill import LEVELS, Spill
 
-if TYPE_CHECKING:
-    import duckdb
+MOST_BYTES = 48 << 20
+"""Octets of changes that are gathered before they are replaced by their net, which takes about as much again."""
 
-# Rows of all changesets together that one pass groups: what bounds memory is this, and DuckDB's limit behind it.
-_PASS_ROWS = 100_000
 # Wide rows: what is handed on at once must not weigh more than what is composed.
-_BATCH_ROWS = 10_000
-# A limit, not an allocation: a chain of 200 small releases was seen not to fit into 256 MB; at 1 GB it is untried.
-_MEMORY = "1GB"
+_PIECE_ROWS = 10_000
 
 
 def net_delta(store: Store, chain: Chain, schema: DatasetSchema) -> Iterator[pa.Table]:
     """The net delta of one dataset in tables of at most CHUNK_ROWS rows, no key twice over all of them.
 
-    Raises StoreError when a chunk is missing, damaged or of another shape.
+    Raises StoreError when a chunk is missing, damaged or of another shape, or when memory or temporary room runs out.
     """
     steps = chain.touching(schema.dataset)
-    if len(steps) == 1:
-        for chunk in steps[0].chunks(schema.dataset):
-            table = read_chunk(store, chunk, schema)
-            yield table if steps[0].direction is Direction.FORWARD else reverse(table, schema)
-    elif steps:
-        yield from _composed(store, steps, schema)
+    with _clear_errors(schema.dataset):
+        if len(steps) == 1:
+            for chunk in steps[0].chunks(schema.dataset):
+                table = read_chunk(store, chunk, schema)
+                yield table if steps[0].direction is Direction.FORWARD else reverse(table, schema)
+        elif steps:
+            for table in _composed(_changes(store, steps, schema), schema):
+                for start in range(0, table.num_rows, _PIECE_ROWS):
+                    yield table.slice(start, _PIECE_ROWS)
 
 
 def reverse(table: pa.Table, schema: DatasetSchema) -> pa.Table:
     """The changes that undo these."""
-    wanted = changeset_schema(schema)
-    opposite: dict[str, str] = {Op.INSERT: Op.DELETE, Op.DELETE: Op.INSERT}
-    ops = [opposite.get(str(op), op) for op in table[OP].to_pylist()]
     names = schema.column_names
+    op: Any = table[OP]
+    inserted, deleted = pc.equal(op, pa.scalar(Op.INSERT.value)), pc.equal(op, pa.scalar(Op.DELETE.value))
+    undone = pc.if_else(inserted, Op.DELETE.value, pc.if_else(deleted, Op.INSERT.value, op))
     columns = [table[AFTER + name] for name in names] + [table[BEFORE + name] for name in names]
-    return pa.table([pa.array(ops, pa.string()), *columns], schema=wanted)
+    return pa.table([undone, *columns], schema=changeset_schema(schema))
 
 
-def _composed(store: Store, steps: tuple[Step, ...], schema: DatasetSchema) -> Iterator[pa.Table]:
-    import duckdb
-
-    rows = sum(chunk.rows for step in steps for chunk in step.chunks(schema.dataset))
-    passes = 1 + rows // _PASS_ROWS
-    changes = " UNION ALL ".join(_source(store, step, number, schema) for number, step in enumerate(steps))
-    with tempfile.TemporaryDirectory(prefix="distributor-compose-") as directory:
-        config: dict[str, str | bool | int | float | list[str]] = {
-            "memory_limit": _MEMORY, "threads": 1, "temp_directory": directory, "preserve_insertion_order": False,
-        }  # fmt: skip
-        with duckdb.connect(config=config) as connection:
-            for number in range(passes):
-                yield from _one_pass(connection, _query(changes, schema, passes, number), schema)
+def _changes(store: Store, steps: tuple[Step, ...], schema: DatasetSchema) -> Iterator[pa.Table]:
+    """The rows of all changesets, in the order of the chain and each in the direction of its step."""
+    for step in steps:
+        for chunk in step.chunks(schema.dataset):
+            for table in chunk_pieces(store, chunk, schema, _PIECE_ROWS):
+                yield table if step.direction is Direction.FORWARD else reverse(table, schema)
 
 
-def _one_pass(connection: duckdb.DuckDBPyConnection, query: str, schema: DatasetSchema) -> Iterator[pa.Table]:
-    import duckdb
+def _composed(changes: Iterable[pa.Table], schema: DatasetSchema, level: int = 0) -> Iterator[pa.Table]:
+    """The net of changes in the order of a chain; `level` counts how often their keys were parted."""
+    with Spill(changeset_schema(schema), level) as spill:
+        gathered: list[pa.Table] = []
+        weight = 0
+        for table in changes:
+            gathered.append(table)
+            weight += table.get_total_buffer_size()
+            if weight <= MOST_BYTES:
+                continue
+            net = _net(gathered, schema)
+            # A light net has room for more changes of the same keys; a heavy one would be worked on again and again.
+            if net.get_total_buffer_size() > MOST_BYTES // 2 and level < LEVELS:
+                spill.add(net, _keys(net, schema))
+            else:
+                gathered.append(net)
+            weight = sum(table.get_total_buffer_size() for table in gathered)
+            del net, table
+        if not spill:
+            yield _net(gathered, schema)
+            return
+        if gathered:
+            net = _net(gathered, schema)
+            spill.add(net, _keys(net, schema))
+            del net
+        for part in spill.parts():
+            yield from _composed(part, schema, level + 1)
 
-    wanted = changeset_schema(schema)
-    try:
-        for batch in connection.sql(query).to_arrow_reader(_BATCH_ROWS):
-            if batch.num_rows:
-                yield pa.Table.from_batches([batch]).rename_columns(wanted.names).cast(wanted)
-    except duckdb.Error as error:
-        raise StoreError(
-            f"the changesets of {schema.dataset} cannot be composed: {str(error).splitlines()[0]}",
-            where="compose",
-            mend="Is there room in the temporary directory?",
-        ) from error
 
-
-def _query(changes: str, schema: DatasetSchema, passes: int, number: int) -> str:
-    """First before (b…) and last after (a…) per key (k…); keys fall into `passes` parts by their hash."""
-    width = range(len(schema.columns))
-    keys = [f"k{i}" for i in range(len(schema.key))]
-    first, last = ", ".join(f"f.b{i}" for i in width), ", ".join(f"l.a{i}" for i in width)
-    same = " AND ".join(f"f.b{i} IS NOT DISTINCT FROM l.a{i}" for i in width)
+def _net(gathered: list[pa.Table], schema: DatasetSchema) -> pa.Table:
+    """One row per key that ends otherwise than it began. Empties the list: nothing may be in memory once more."""
+    changes = pa.concat_tables(gathered).combine_chunks()
+    gathered.clear()
+    keys = {f"k{at}": column for at, column in enumerate(_keys(changes, schema))}
+    rows = pa.table({**keys, "row": pa.array(range(changes.num_rows), pa.int32())})
+    ends = rows.group_by(list(keys), use_threads=False).aggregate([("row", "min"), ("row", "max")])
+    if ends.num_rows == changes.num_rows:
+        return changes
+    del keys, rows
+    names = schema.column_names
+    first = changes.select([BEFORE + name for name in names]).take(ends["row_min"])
+    last = changes.select([AFTER + name for name in names]).take(ends["row_max"])
+    del changes, ends
     never_null = schema.key_positions[0]
-    return f"""
-        WITH part AS MATERIALIZED (SELECT * FROM ({changes}) WHERE hash({", ".join(keys)}) % {passes} = {number}),
-        ends AS (SELECT {", ".join(keys)}, min(step) AS first, max(step) AS last FROM part GROUP BY {", ".join(keys)})
-        SELECT CASE WHEN f.b{never_null} IS NULL THEN '{Op.INSERT}'
-                    WHEN l.a{never_null} IS NULL THEN '{Op.DELETE}'
-                    ELSE '{Op.UPDATE}' END, {first}, {last}
-        FROM ends
-        JOIN part AS f ON f.step = ends.first AND {" AND ".join(f"f.{k} = ends.{k}" for k in keys)}
-        JOIN part AS l ON l.step = ends.last AND {" AND ".join(f"l.{k} = ends.{k}" for k in keys)}
-        WHERE NOT ({same})
-    """
+    op = pc.if_else(pc.is_null(last[never_null]), Op.DELETE.value, Op.UPDATE.value)
+    op = pc.if_else(pc.is_null(first[never_null]), Op.INSERT.value, op)
+    net = pa.table([op, *first.columns, *last.columns], schema=changeset_schema(schema))
+    return net.filter(_differ(first, last)).combine_chunks()
 
 
-def _source(store: Store, step: Step, number: int, schema: DatasetSchema) -> str:
-    """One changeset, in the direction of its step, with its place in the chain and its key.
-
-    Columns go by position: DuckDB takes names that differ by case only for one.
-    """
-    paths = ", ".join(_literal(str(store.local_path(chunk.sha256))) for chunk in step.chunks(schema.dataset))
-    width = range(len(schema.columns))
-    b, a = [f"b{i}" for i in width], [f"a{i}" for i in width]
-    written = (*b, *a) if step.direction is Direction.FORWARD else (*a, *b)
-    keys = ", ".join(f"coalesce(b{at}, a{at}) AS k{i}" for i, at in enumerate(schema.key_positions))
-    return (
-        f"SELECT {number} AS step, {keys}, {', '.join((*b, *a))}"
-        f" FROM read_parquet([{paths}]) AS changeset(op, {', '.join(written)})"
-    )
+def _differ(first: pa.Table, last: pa.Table) -> Any:
+    """Whether rows differ, NULL being equal to NULL only."""
+    differ: Any = pa.repeat(pa.scalar(value=False), first.num_rows)
+    for before, after in zip(first.columns, last.columns, strict=True):
+        one_is_null = pc.xor(pc.is_null(before), pc.is_null(after))
+        differ = pc.or_(differ, pc.coalesce(pc.not_equal(before, after), one_is_null))
+    return differ
 
 
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+def _keys(changes: pa.Table, schema: DatasetSchema) -> list[pa.ChunkedArray[Any]]:
+    return [pc.coalesce(changes[BEFORE + name], changes[AFTER + name]) for name in schema.key]
+
+
+@contextmanager
+def _clear_errors(dataset: str) -> Iterator[None]:
+    try:
+        yield
+    except MemoryError as error:
+        raise StoreError(
+            f"memory ran out while the changesets of {dataset} were composed",
+            where="compose",
+            mend=f"Give the process more memory: composing takes about {3 * MOST_BYTES >> 20} MB.",
+        ) from error
+    except OSError as error:
+        raise StoreError(
+            f"the changesets of {dataset} are too many for memory and cannot be kept on the disk: "
+            f"{error.strerror or error}",
+            where=tempfile.gettempdir(),
+            mend="Make room there, or let TMPDIR name a directory that has it.",
+        ) from error

@@ -64,7 +64,7 @@ def test_the_net_delta_is_the_difference_of_the_ends(states: list[State], data: 
 
 
 def test_passes_by_key_find_every_row_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("distributor.store.compose._PASS_ROWS", 50)
+    monkeypatch.setattr("distributor.store.compose.MOST_BYTES", 5_000)
     rows: list[list[Row]] = [[(str(turn), str(n), "k", None) for n in range(100 * (turn + 1))] for turn in range(3)]
     states: list[State] = [{}, *map(state, rows)]
     store = DirectoryStore(tmp_path)
