@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
+from consumers.adapters.sqlite_text import readable
 from distributor.errors import ConfigError, DistributorError, SystemAlteredError, UnreachableError
 
 BUSY_SECONDS = 60.0
@@ -61,6 +62,7 @@ class File:
                     f"the directory {self.path.parent} does not exist", where=str(self.path), mend="Create it."
                 )
             connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            connection.text_factory = readable
             try:
                 # WAL: readers go on reading while a load is written. FULL: a reported flip survives a power cut.
                 connection.execute("PRAGMA journal_mode = WAL")

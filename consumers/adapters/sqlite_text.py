@@ -92,7 +92,12 @@ def _store_decimal(text: str) -> Value:
 
 
 def _decimal(value: Any) -> str | None:
-    return f"{Decimal(repr(value)):f}" if isinstance(value, float) else _text(value)
+    match value:
+        case float():
+            return f"{Decimal(repr(value)):f}"
+        case int():
+            return str(value)
+    return value if value in (None, "NaN") else _strange(value)
 
 
 def _store_double(text: str) -> Value:
@@ -102,28 +107,43 @@ def _store_double(text: str) -> Value:
 
 
 def _double(value: Any) -> str | None:
-    if value is None:
-        return None
     if isinstance(value, float):
         return double_text(value)
-    return "-0" if value == _NEGATIVE_ZERO else _text(value)
+    if value == _NEGATIVE_ZERO:
+        return "-0"
+    return value if value in (None, "NaN") else _strange(value)
 
 
 def _boolean(value: Any) -> str | None:
-    if value is None:
-        return None
-    return {0: "false", 1: "true"}.get(value) or _text(value)
+    return _BOOLEANS[value] if value is None or value in (0, 1) else _strange(value)
+
+
+def _integer(value: Any) -> str | None:
+    return str(value) if isinstance(value, int) else None if value is None else _strange(value)
 
 
 def _bytes(value: Any) -> str | None:
-    return f"\\x{value.hex()}" if isinstance(value, bytes) else _text(value)
+    return f"\\x{value.hex()}" if isinstance(value, bytes) else None if value is None else _strange(value)
 
 
 def _text(value: Any) -> str | None:
-    """Whatever somebody else may have put there still has a text: it will be another one than expected."""
-    return value if value is None or isinstance(value, str) else str(value)
+    return value if value is None or isinstance(value, str) else _strange(value)
 
 
+def _strange(value: object) -> str:
+    """Whatever somebody else has put there still has a text, and one that no value of a master has."""
+    return f"\0{value!r}"
+
+
+def readable(text: bytes) -> str:
+    """A text as SQLite keeps it. What is no UTF-8 must not keep its row from being read."""
+    try:
+        return text.decode()
+    except UnicodeDecodeError:
+        return _strange(text)
+
+
+_BOOLEANS = {0: "false", 1: "true", None: None}
 _NAMES = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _TO_STORE: dict[Kind, Callable[[str], Value]] = {
     Kind.BOOLEAN: lambda text: 1 if text == "true" else 0,
@@ -133,6 +153,7 @@ _TO_STORE: dict[Kind, Callable[[str], Value]] = {
 }
 _FROM_STORE: dict[Kind, Callable[[Any], str | None]] = {
     Kind.BOOLEAN: _boolean,
+    Kind.INTEGER: _integer,
     Kind.DOUBLE: _double,
     Kind.BYTES: _bytes,
 }

@@ -6,4 +6,6 @@ store each time, and hands and eyes in it that are not the adapter's own (seat.p
 
 import pytest
 
-pytest.register_assert_rewrite("consumers.conformance.exam", "consumers.conformance.hands")
+pytest.register_assert_rewrite(
+    "consumers.conformance.exam", "consumers.conformance.hands", "consumers.conformance.proof"
+)

@@ -9,6 +9,7 @@ import pytest
 
 from consumers.adapters.base import Adapter, Touched
 from consumers.conformance.hands import certificate_of, flip, holding, load, looking, rows_of, second, watched
+from consumers.conformance.proof import ProofConformance
 from consumers.conformance.samples import (
     KEY_TABLE,
     PRICE_TABLE,
@@ -27,7 +28,7 @@ from distributor.rollout.member_row import MemberRow, Slot, other
 ENVIRONMENT, SYSTEM = "prod", "crm"
 
 
-class AdapterConformance:
+class AdapterConformance(ProofConformance):
     """Subclass it, name the class `Test…`, and define the fixture `seat`."""
 
     @pytest.fixture

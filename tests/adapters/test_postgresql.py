@@ -14,9 +14,10 @@ from consumers.adapters.postgresql import PostgreSQLAdapter
 from consumers.conformance.exam import ENVIRONMENT, SYSTEM, AdapterConformance
 from consumers.conformance.hands import certificate_of, flip, holding, load
 from consumers.conformance.samples import PRICE_TABLE, TABLES, batch, numbered_rows
-from consumers.conformance.seat import Reader, Seat, Sight
+from consumers.conformance.seat import Meddler, Reader, Seat, Sight
 from distributor.errors import ConfigError, DistributorError, SystemAlteredError, UnreachableError
 from distributor.settings import MemberSettings
+from tests.adapters.postgresql_meddler import PostgreSQLMeddler
 
 pytestmark = pytest.mark.conformance
 
@@ -58,6 +59,9 @@ class PostgreSQLSeat:
 
     def reader(self) -> Reader:
         return PostgreSQLReader(self.url, self.schema)
+
+    def meddler(self) -> Meddler:
+        return PostgreSQLMeddler(self.url)
 
     def drop_column(self, table: TableSpec, column: str) -> None:
         self.run(f'ALTER TABLE distributor_b."{table.name}" DROP COLUMN "{column}" CASCADE')

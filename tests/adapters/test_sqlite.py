@@ -21,12 +21,13 @@ from consumers.adapters.sqlite_text import column_type, double_text, readers, st
 from consumers.conformance.exam import ENVIRONMENT, SYSTEM, AdapterConformance
 from consumers.conformance.hands import flip, load
 from consumers.conformance.samples import PRICE_TABLE, TABLES, batch, numbered_rows
-from consumers.conformance.seat import Reader, Seat, Sight
+from consumers.conformance.seat import Meddler, Reader, Seat, Sight
 from distributor.errors import ConfigError
 from distributor.mapping.tables import TableMapping
 from distributor.model.dataset import Column, DatasetSchema
 from distributor.model.types import LogicalType
 from distributor.settings import MemberSettings
+from tests.adapters.sqlite_meddler import SQLiteMeddler
 
 pytestmark = pytest.mark.conformance
 
@@ -94,6 +95,9 @@ class SQLiteSeat:
 
     def reader(self) -> Reader:
         return SQLiteReader(self.path)
+
+    def meddler(self) -> Meddler:
+        return SQLiteMeddler(self.path)
 
     def drop_column(self, table: TableSpec, column: str) -> None:
         self.run(f'ALTER TABLE "_b_{table.name}" DROP COLUMN "{column}"')
