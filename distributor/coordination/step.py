@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from sqlalchemy import Connection, Engine
 
 from distributor.coordination.outgoing import messages
+from distributor.coordination.stalls import forget_ended
 from distributor.ledger import audit, environments, outbox, timeline
 from distributor.ledger.engine import transaction
 from distributor.ledger.timeline import Entry, MemberNote
@@ -80,6 +81,7 @@ def step(
     with span("step", {name.ENVIRONMENT: environment, name.EVENT: kind}, traceparent=traceparent) as current:
         trace = current_traceparent() or traceparent
         environments.save(conn, before, after, at=found.at, between=passed[:-1], traceparent=trace, note=note)
+        forget_ended(conn, after)
         commands = [output for output in outputs if not isinstance(output, Alarm)]
         outbox.enqueue(conn, messages(conn, after, commands, found.at, trace))
         current.set_attribute(name.COMMANDS, len(commands))

@@ -220,3 +220,16 @@ member_doubts = Table(
     _time("since", nullable=False),
     _time("seen_at", nullable=False),
 )
+
+member_stalls = Table(
+    "member_stalls",
+    metadata,
+    Column("environment", Text, primary_key=True),
+    Column("system", Text, primary_key=True),
+    Column("rollout_id", Text, nullable=False),
+    Column("phase", Text, nullable=False),
+    _time("since", nullable=False),
+    Column("waiting_for", Text, nullable=False),
+    Column("mend", Text, nullable=False),
+    _time("at", nullable=False),
+)

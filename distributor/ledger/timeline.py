@@ -95,6 +95,15 @@ def entries(
     return [TimelineRecord(*row) for row in reversed(rows)]
 
 
+def newest(conn: Connection, environment: str, kind: str) -> TimelineRecord | None:
+    """The newest entry of a kind; None when there is none."""
+    query = select(*(table.c[name] for name in TimelineRecord.__dataclass_fields__)).where(
+        table.c.environment == environment, table.c.kind == kind
+    )
+    row = conn.execute(query.order_by(table.c.id.desc()).limit(1)).one_or_none()
+    return TimelineRecord(*row) if row else None
+
+
 def _of_environment(before: Environment, after: Environment) -> Iterator[Entry]:
     for hold in after.holds:
         if hold not in before.holds:

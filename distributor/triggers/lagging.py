@@ -1,0 +1,41 @@
+"""Why an environment that follows does not get the newest release by itself, as the ledger knows it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from distributor.ledger import releases, rollouts, timeline
+from distributor.rollout.blockers import Blocker, Reason, clock
+from distributor.rollout.state import Environment
+from distributor.triggers.follow import hindrance, lags
+from distributor.triggers.patience import pause_after
+
+NOT_FOLLOWED = "not-followed"
+"""The kind of the timeline's entry about a request that could not even be made."""
+
+
+def not_followed(conn: Connection, state: Environment, head: releases.ReleaseRecord) -> Blocker | None:
+    """The reason; None when nothing lags, when the release is about to be asked for, or when all is blocked anyway."""
+    if state.blocked or not lags(state, head.number):
+        return None
+    deploy = f"distributor deploy {state.name} --release {head.number}"
+
+    def because(why: str, since: datetime | None = None, helps: str = deploy) -> Blocker:
+        what = f"{state.name} does not follow to release {head.number}: {why}"
+        return Blocker(Reason.NOT_FOLLOWED, state.name, what, since, (helps,))
+
+    if why := hindrance(state, head.number, head.created_at):
+        return because(why)
+    tries = rollouts.failed_tries(conn, state.name, head.number)
+    if tries.called_off:
+        return because("an operator called its rollout off", tries.newest)
+    told = timeline.newest(conn, state.name, NOT_FOLLOWED)
+    if told and told.at > (tries.newest or head.created_at) and told.text.startswith(f"release {head.number} "):
+        return because(told.text.partition(": ")[2], told.at, "distributor check")
+    if tries.newest is None:
+        return None
+    times = "once" if tries.count == 1 else f"{tries.count} times"
+    again = clock(tries.newest + pause_after(tries.count))
+    return because(f"it was tried {times} in vain, and is tried again from {again} on", tries.newest)
