@@ -16,7 +16,7 @@ from distributor.coordination.due import IDLE, pause
 from distributor.coordination.presence import keep_present
 from distributor.coordination.step import Step, peek, step
 from distributor.errors import DistributorError, UnreachableError
-from distributor.ledger import inbox, outbox
+from distributor.ledger import inbox, outbox, verifications
 from distributor.ledger.engine import ledger_engine, transaction
 from distributor.ledger.tables import OUTBOX_CHANNEL, RELEASES_CHANNEL
 from distributor.messaging.amqp import Broker, connected, patient
@@ -186,6 +186,7 @@ class Coordinator:
             with transaction(self._engine) as conn:
                 inbox.purge(conn, now() - _KEEP)
                 outbox.purge(conn, now() - _KEEP)
+                verifications.purge(conn, now() - _KEEP)
 
         while True:
             await patiently(purge)

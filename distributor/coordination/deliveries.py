@@ -11,6 +11,7 @@ from aio_pika.abc import AbstractIncomingMessage
 from sqlalchemy import Engine
 from tenacity import RetryCallState
 
+from distributor.coordination.audits import hear_audit, hear_of_slots
 from distributor.coordination.burial import bare, dead_lettered, is_late, refused_here
 from distributor.coordination.following import Following
 from distributor.coordination.incoming import event_factory, note_of, progress_of
@@ -27,7 +28,7 @@ from distributor.telemetry.faults import Point, point
 from distributor.telemetry.logs import logger
 from distributor.wire import topology
 from distributor.wire.envelope import Received, from_amqp
-from distributor.wire.messages import IDLE, MemberReport, ProgressReport, ReleaseAnnounced
+from distributor.wire.messages import IDLE, AuditedReport, MemberReport, ProgressReport, ReleaseAnnounced
 
 T = TypeVar("T")
 AfterStep = Callable[[Step], None]
@@ -100,6 +101,8 @@ class Deliveries:
         match received.message:
             case MemberReport() as report:
                 self._report(received, report, at)
+            case AuditedReport() as report:
+                self._audited(received, report, at)
             case ReleaseAnnounced():
                 self.follow_all()
             case other:
@@ -122,11 +125,18 @@ class Deliveries:
                 traceparent=received.traceparent,
                 note=note_of(report),
             )
+            hear_of_slots(conn, report)
             point(Point.STEP_BEFORE_COMMIT)
         point(Point.STEP_AFTER_COMMIT)
         self._after(done)
 
-    def _check_member(self, report: MemberReport) -> None:
+    def _audited(self, received: Received, report: AuditedReport, at: datetime) -> None:
+        self._check_member(report)
+        with transaction(self._engine) as conn:
+            if inbox.first_time(conn, received.id, report.TYPE, at, received.traceparent):
+                hear_audit(conn, report, at, received.traceparent)
+
+    def _check_member(self, report: MemberReport | AuditedReport) -> None:
         environment = self._settings.environments.get(report.environment)
         if environment is None:
             raise MessageError(f"there is no environment {report.environment!r}")

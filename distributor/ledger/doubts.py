@@ -37,7 +37,7 @@ def note(conn: Connection, doubt: Doubt) -> bool:
         table.c.system == doubt.system,
         table.c.slot == doubt.slot,
     )
-    known = dict(conn.execute(select(table.c.table, table.c.text).where(*slot)).tuples().all())
+    known = dict(conn.execute(select(table.c.table, table.c.text).where(*slot)).all())
     news = doubt.text not in known.values()
     if known.get(doubt.table) == doubt.text:
         conn.execute(update(table).where(*slot, table.c.table == doubt.table).values(seen_at=doubt.seen_at))
@@ -64,9 +64,9 @@ def clear(
 
 def flipped(conn: Connection, environment: str, system: str, at: datetime) -> None:
     """What is online since `at` (the member's time) was whole then; what was online before is the shadow now."""
-    clear(conn, environment, system, SHADOW, at)
-    mine = (table.c.environment == environment, table.c.system == system, table.c.slot == ONLINE)
-    before = conn.execute(delete(table).where(*mine, table.c.seen_at < at).returning(*_COLUMNS)).all()
+    mine = (table.c.environment == environment, table.c.system == system, table.c.seen_at < at)
+    conn.execute(delete(table).where(*mine, table.c.slot == SHADOW))
+    before = conn.execute(delete(table).where(*mine, table.c.slot == ONLINE).returning(*_COLUMNS)).all()
     if before:
         moved = [{**row._mapping, "slot": SHADOW, "seen_at": at} for row in before]
         conn.execute(insert(table).on_conflict_do_nothing(), moved)
