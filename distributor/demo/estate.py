@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from rich.console import Console
 from distributor.cli.desk import Desk
 from distributor.demo.readers import Place
 from distributor.errors import DistributorError, UsageError
-from distributor.local.broker import choose_broker
+from distributor.local.broker import LocalBroker, choose_broker
 from distributor.local.postgresql import LocalPostgreSQL
 from distributor.local.processes import machine_environment, owned
 from distributor.local.supervised import Supervised
@@ -33,21 +34,27 @@ class SystemPlan:
     name: str
     adapter: str
     tables: Mapping[str, str]
+    required: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentPlan:
-    """An environment: who is in it, and how it behaves. `keep_previous` and `flip_lead` as the config writes them."""
+    """An environment: who is in it, and how it behaves. Durations as the config writes them; `more` are others."""
 
     name: str
     follow: str
     systems: tuple[SystemPlan, ...]
     keep_previous: str = "0s"
     flip_lead: str = "30ms"
+    more: Mapping[str, str] = field(default_factory=dict)
 
 
 class Estate:
-    """Everything lies under `state`. `remove` ends and deletes all of it, also after a failed start."""
+    """Everything lies under `state`. `remove` ends and deletes all of it, also after a failed start.
+
+    All databases are on one server, but those of `apart`, which get one each. `durable`: servers keep what they
+    committed when they are killed.
+    """
 
     def __init__(
         self,
@@ -57,6 +64,8 @@ class Estate:
         datasets: Mapping[str, str],
         quiet_period: str = "0s",
         broker_url: str | None = None,
+        apart: Collection[str] = (),
+        durable: bool = False,
         announce: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.state = state.resolve()
@@ -64,19 +73,22 @@ class Estate:
         self.config = self.state / "distributor.toml"
         self.master_url = ""
         self.ledger_url = ""
-        self.postgresql = LocalPostgreSQL(self.state / "postgresql", durable=False)
+        self.postgresql = LocalPostgreSQL(self.state / "postgresql", durable=durable)
+        self.apart = {name: LocalPostgreSQL(self.state / f"postgresql_{name}", durable=durable) for name in apart}
+        self.broker: LocalBroker | None = None
         self._datasets = dict(datasets)
         self._quiet_period = quiet_period
         self._processes: dict[str, Supervised] = {}
         self._servers: list[Callable[[], None]] = []
         self._broker_url = broker_url
+        self._durable = durable
         self._announce = announce
         self._exit = ExitStack()
         self._ours = False
         self._made: list[Path] = []
 
     def start_servers(self, meanwhile: Callable[[], None] = lambda: None) -> None:
-        """Starts both servers side by side, creates the databases and writes the config.
+        """Starts the servers side by side, creates the databases and writes the config.
 
         `meanwhile` runs once the databases and the config are there, while the broker may still be starting. Raises
         UnreachableError.
@@ -85,14 +97,15 @@ class Estate:
         self._exit.enter_context(owned(self.state))
         self._clear_leftovers()
         self._ours = True
-        broker = choose_broker(
-            self.state / "rabbitmq", given_url=self._broker_url, announce=self._announce, durable=False
+        self.broker = broker = choose_broker(
+            self.state / "rabbitmq", given_url=self._broker_url, announce=self._announce, durable=self._durable
         )
         with ThreadPoolExecutor(1) as pool:
             starting = pool.submit(broker.start)
             self._servers.append(broker.stop)
-            self.postgresql.start()
-            self._servers.append(self.postgresql.stop)
+            for server in (self.postgresql, *self.apart.values()):
+                self._servers.append(server.stop)
+                server.start()
             self._create_databases()
             self._write_config(_NO_BROKER_YET)
             meanwhile()
@@ -106,17 +119,43 @@ class Estate:
         for place in self.places():
             self.start_member(place.environment, place.system)
 
-    def start_role(self, role: str, *options: str) -> None:
-        """Starts one role, `serve ROLE`."""
-        self._spawn(role, ["serve", role, *options])
+    def start_role(
+        self,
+        role: str,
+        *options: str,
+        name: str = "",
+        config: Path | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        """Starts one role, `serve ROLE`: under a name of its own, with another config, with environment variables."""
+        self._spawn(name or role, ["serve", role, *options], config, variables)
 
-    def start_member(self, environment: str, system: str) -> None:
+    def start_member(
+        self,
+        environment: str,
+        system: str,
+        *,
+        config: Path | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         """Starts the consumer of one member."""
-        self._spawn(f"{environment}.{system}", ["serve", "consumer", "--env", environment, "--system", system])
+        name, options = f"{environment}.{system}", ("--env", environment, "--system", system)
+        self.start_role("consumer", *options, name=name, config=config, variables=variables)
 
     def stop_process(self, name: str) -> None:
         """Stops `coordinator`, `publisher` or the consumer `ENV.SYSTEM`."""
         self._processes.pop(name).stop()
+
+    def kill_process(self, name: str) -> None:
+        """kill -9; it stays among the dead until it is started again."""
+        process = self._processes[name]
+        if process.running:
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
+
+    def ended(self) -> list[str]:
+        """The names of roles and members that do not run any more."""
+        return [name for name, process in list(self._processes.items()) if not process.running]
 
     def pid(self, name: str) -> int:
         """The process id of a role or member."""
@@ -148,6 +187,10 @@ class Estate:
             for system in plan.systems
         ]
 
+    def server(self, database: str) -> LocalPostgreSQL:
+        """The server that a database is on."""
+        return self.apart.get(database, self.postgresql)
+
     def remove(self) -> None:
         """Ends all and deletes the state directory, unless it turned out to be somebody else's."""
         # Nobody wants its state again: no role needs the time to end in good order.
@@ -158,7 +201,8 @@ class Estate:
         self._servers.clear()
         self._exit.close()
         if self._ours:
-            self.postgresql.remove()
+            for server in (self.postgresql, *self.apart.values()):
+                server.remove()
             shutil.rmtree(self.state, ignore_errors=True)
             for parent in self._made:
                 with suppress(OSError):  # somebody else has put something there
@@ -172,7 +216,8 @@ class Estate:
                 "this directory holds something else", where=str(self.state), mend="Name an empty or new one."
             )
         if left:
-            self.postgresql.remove()
+            for server in (self.postgresql, *self.apart.values()):
+                server.remove()
         for path in self.state.iterdir():
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
@@ -180,18 +225,23 @@ class Estate:
                 path.unlink()
 
     def _create_databases(self) -> None:
-        self.master_url = self.postgresql.create_database("master")
-        self.ledger_url = self.postgresql.create_database("ledger")
+        self.master_url = self.server("master").create_database("master")
+        self.ledger_url = self.server("ledger").create_database("ledger")
         for place in self.places():
             if place.adapter == "postgresql":
-                self.postgresql.create_database(place.name.replace(".", "_"))
+                database = place.name.replace(".", "_")
+                self.server(database).create_database(database)
 
     def _write_config(self, broker_url: str) -> None:
         self.config.touch(mode=0o600)
         self.config.write_text(self._toml(broker_url))
 
-    def _spawn(self, name: str, words: list[str]) -> None:
-        command = [sys.executable, "-m", "distributor", *words, "--config", str(self.config)]
+    def _spawn(
+        self, name: str, words: list[str], config: Path | None = None, variables: Mapping[str, str] | None = None
+    ) -> None:
+        if name in self._processes:
+            self._processes[name].stop()
+        command = [sys.executable, "-m", "distributor", *words, "--config", str(config or self.config)]
         logs = self.state / "roles"
         logs.mkdir(exist_ok=True)
         process = Supervised(
@@ -200,7 +250,7 @@ class Estate:
             logs,
             stop_signal=signal.SIGTERM,
             patience=10,
-            environment=machine_environment(("DISTRIBUTOR_",), {}),
+            environment=machine_environment(("DISTRIBUTOR_",), variables or {}),
         )
         # Before it starts: an interrupt may come at any moment, and must find it.
         self._processes[name] = process
@@ -209,7 +259,8 @@ class Estate:
     def _member_url(self, plan: EnvironmentPlan, system: SystemPlan) -> str:
         if system.adapter == "sqlite":
             return f"sqlite:///{self.state / f'{plan.name}_{system.name}.db'}"
-        return self.postgresql.url(f"{plan.name}_{system.name}")
+        database = f"{plan.name}_{system.name}"
+        return self.server(database).url(database)
 
     def _toml(self, broker_url: str) -> str:
         text = json.dumps
@@ -228,12 +279,14 @@ class Estate:
                 f'follow = "{plan.follow}"',
                 f'keep_previous = "{plan.keep_previous}"',
                 f'flip_lead = "{plan.flip_lead}"',
+                *(f'{name} = "{value}"' for name, value in plan.more.items()),
             ]
             for system in plan.systems:
                 lines += [
                     f"[environments.{plan.name}.systems.{system.name}]",
                     f'adapter = "{system.adapter}"',
                     f"url = {text(self._member_url(plan, system))}",
+                    f"required = {text(system.required)}",
                 ]
         for system in {system.name: system for plan in self.environments for system in plan.systems}.values():
             for dataset, table in system.tables.items():
