@@ -73,6 +73,7 @@ class Executor:
         self._manifests: dict[str, Manifest] = {}
         self._certificates: dict[str, Certificate] = {}
         self._met = False
+        self.phases: Phases | None = None
 
     def hello(self, job: Job | None = None) -> wire.HelloReport:
         """Reads the row and says where the member is. Raises UnreachableError, SystemAlteredError."""
@@ -85,8 +86,10 @@ class Executor:
     def carry_out(self, job: Job) -> wire.MemberReport | Wait:
         """The answer to a command, or until when it has to wait.
 
-        Raises DistributorError when store or chunks are out of order, and Overtaken.
+        Raises DistributorError when store or chunks are out of order, and Overtaken. `phases` are those of the load
+        meanwhile, if there is one.
         """
+        self.phases = None
         with self._forgetting():
             self._meet()
             return self._answer(job, to_command(job.command))
@@ -198,7 +201,7 @@ class Executor:
         self._certificates[text] = certificate
 
     def _load(self, job: Job, row: MemberRow, load: Load, target: Target) -> wire.MemberReport:
-        phases = Phases()
+        phases = self.phases = Phases()
         with phases.phase("plan"):
             ways = partial(walk, self._store, target.manifest, target.release)
             way = plan(row.slots[load.slot], target, ways, self._certificate)

@@ -14,7 +14,7 @@ from distributor.rollout.member_row import MemberRow
 from distributor.telemetry import clock
 from distributor.wire import topology
 from distributor.wire.envelope import from_amqp, to_amqp
-from distributor.wire.messages import MemberCommand, MemberReport
+from distributor.wire.messages import MemberCommand, MemberReport, StalledReport
 
 R = TypeVar("R", bound=MemberReport)
 
@@ -75,6 +75,10 @@ class Reporter:
         if self._progress is None or self._progress.done():
             self._progress = self._line.send(self._sealed(report, traceparent), lasting=False)
 
+    def stalled(self, report: StalledReport, traceparent: str | None) -> None:
+        """Sends a notice of what is in the way; lost with its line, it is said again. Never waits."""
+        self._line.send(self._sealed(report, traceparent), lasting=False)
+
     def dead_letter(self, letter: Letter, reason: str) -> None:
         """Puts a copy of a command where operators look for what could not be carried out."""
         self._line.send(
@@ -88,7 +92,7 @@ class Reporter:
             )
         )
 
-    def _sealed(self, report: MemberReport, traceparent: str | None) -> Outgoing:
+    def _sealed(self, report: MemberReport | StalledReport, traceparent: str | None) -> Outgoing:
         envelope = to_amqp(
             report,
             id=clock.new_id(),

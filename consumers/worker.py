@@ -17,6 +17,7 @@ from consumers.adapters.base import Adapter
 from consumers.execution import Executor, Overtaken
 from consumers.inbox import Inbox, Letter
 from consumers.reports import Job, Reporter, about
+from consumers.stalls import Stalls
 from distributor.errors import DistributorError, StoreError
 from distributor.mapping.tables import SystemMapping
 from distributor.rollout.events import RefusalReason
@@ -68,6 +69,7 @@ class Worker:
             checkpoint=self._checkpoint,
             row=_remembered(inbox),
         )
+        self._stalls = Stalls(adapter, reporter.stalled)
         self._remembered = self._executor.row
         self._awake = threading.Event()
         self._greeting_due = threading.Event()
@@ -92,12 +94,14 @@ class Worker:
     def stop(self) -> None:
         """Ends `run` soon; a load is cut."""
         self._stopping.set()
+        self._stalls.stop()
         self._connected.set()
         self._awake.set()
 
     def run(self) -> None:
         """Works until `stop`. Nothing is done before the first greeting could be sent."""
         bind(role="consumer", environment=self._environment, system=self._system)
+        self._stalls.start()
         self._connected.wait()
         while not self._stopping.is_set():
             self._awake.clear()
@@ -135,7 +139,10 @@ class Worker:
             ROLLOUT: job.command.rollout_id,
         }
         try:
-            with span(f"consumer {name}", attributes, links=[letter.traceparent]):
+            with (
+                span(f"consumer {name}", attributes, links=[letter.traceparent]),
+                self._stalls.watching(job, lambda: self._executor.phases),
+            ):
                 result = self._carried_out(job)
         except _Cut:
             _log.info("the load was cut", epoch=letter.epoch, release=getattr(job.command, "release", None))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 
@@ -64,6 +64,24 @@ class StoredRow:
     key: tuple[str | None, ...]
     first: int
     second: int
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """What stands in the way of whatever this adapter is doing now, to be read after "it waits for", and the command
+    that would end it, for the store's own client. Both empty: nothing does, as far as the store knows."""
+
+    what: str = ""
+    mend: str = ""
+
+
+@runtime_checkable
+class KnowsObstacles(Protocol):
+    """An adapter of a store that can tell what a session waits for. It need not be able to."""
+
+    def waits_for(self) -> Obstacle:
+        """Asks the store, on a connection of its own. Called from another thread while the adapter's work goes on,
+        which it neither disturbs nor waits for. Raises UnreachableError when the store does not answer."""
 
 
 class MemberTransaction(Protocol):
