@@ -179,6 +179,21 @@ def test_a_rule_that_swallows_rows_shows_in_what_is_read_back(seat: PostgreSQLSe
     assert touched.after == certificate_of(PRICE_TABLE, numbered_rows(5, 7))
 
 
+def test_what_a_trigger_puts_off_until_the_commit_is_read_back_too(
+    seat: PostgreSQLSeat, adapter: PostgreSQLAdapter
+) -> None:
+    seat.run(
+        "CREATE FUNCTION late() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN UPDATE distributor_b.list_prices SET release = 7 WHERE release <> 7; RETURN NULL; END'"
+    )
+    seat.run(
+        "CREATE CONSTRAINT TRIGGER late AFTER INSERT ON distributor_b.list_prices DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION late()"
+    )
+    (touched,) = load(adapter, "b", 1, batch(PRICE_TABLE, numbered_rows(5, 1)))
+    assert touched.after == adapter.audit("b", PRICE_TABLE) == certificate_of(PRICE_TABLE, numbered_rows(5, 7))
+
+
 def test_no_error_tells_the_password() -> None:
     seat = PostgreSQLSeat("postgresql://somebody:secret@127.0.0.1:1/nothing")
     adapter = seat.adapter()
