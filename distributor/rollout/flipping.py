@@ -15,7 +15,11 @@ from distributor.rollout.step import Step, answer_of, attached, everyone, flip, 
 
 
 def decide_flip(step: Step, at: datetime) -> Step:
-    """The point of no return: saved before any flip is sent, and sent to everyone."""
+    """The point of no return: saved before any flip is sent, and sent to everyone who staged as expected.
+
+    An optional member that has not, is told once it has: a flip that waits for it in its queue would put online
+    whatever it stores, before anybody has seen its certificate.
+    """
     flip_at = flip_time(step.state, step.active, at)
     step = step.rollout(
         state=RolloutState.FLIPPING,
@@ -23,16 +27,18 @@ def decide_flip(step: Step, at: datetime) -> Step:
         flip_at=flip_at,
         deadline=flip_at + step.active.timing.flip_deadline,
     )
-    return step.send(at, *(flip(step.state, step.active, m, at) for m in everyone(step.active)))
+    ready = [m for m in everyone(step.active) if answer_of(step.active, m).staged]
+    return step.send(at, *(flip(step.state, step.active, m, at) for m in ready))
 
 
 def remind(step: Step, event: Tick) -> Step:
-    """Flip again, with new times, to members that did not answer."""
+    """Flip again, with new times, to members that did not answer; stage, to those that have nothing to flip yet."""
     state, rollout, at = step.state, step.active, event.at
     due = [
         m for m in attached(state, rollout) if not answer_of(rollout, m).flipped_at and silent(state, rollout, m, at)
     ]
-    return step.send(at, *(flip(state, rollout, m, at) for m in due))
+    staged = {m: answer_of(rollout, m).staged for m in due}
+    return step.send(at, *(flip(state, rollout, m, at) if staged[m] else stage(state, rollout, m) for m in due))
 
 
 def staged(step: Step, event: Staged) -> Step:
@@ -44,8 +50,8 @@ def staged(step: Step, event: Staged) -> Step:
 
 
 def not_staged(step: Step, event: Refused) -> Step:
-    """A member lost what it had staged: both again, under the same epoch, until the deadline."""
-    return _stage_and_flip(step, event)
+    """A member lost what it had staged: again, under the same epoch, until the deadline; the flip follows."""
+    return _stage_again(step, event)
 
 
 def greet(step: Step, event: Hello) -> Step:
@@ -55,7 +61,7 @@ def greet(step: Step, event: Hello) -> Step:
         event.floor == rollout.epoch and answer_of(rollout, event.member).staged
     ):
         return step.send(event.at, flip(step.state, rollout, event.member, event.at))
-    return _stage_and_flip(step, event)
+    return _stage_again(step, event)
 
 
 def flipped(step: Step, event: Flipped) -> Step:
@@ -135,12 +141,11 @@ def roll_back(step: Step, event: Requested) -> Step:
     return deploy(step, event)
 
 
-def _stage_and_flip(step: Step, event: Report) -> Step:
+def _stage_again(step: Step, event: Report) -> Step:
     if answer_of(step.active, event.member).flipped_at:
         return step
     step = step.note(event.member, staged=False)
-    state, rollout = step.state, step.active
-    return step.send(event.at, stage(state, rollout, event.member), flip(state, rollout, event.member, event.at))
+    return step.send(event.at, stage(step.state, step.active, event.member))
 
 
 def _final(rollout: Rollout, member: str) -> Answer:

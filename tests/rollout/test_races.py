@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from distributor.rollout import member as table
@@ -304,6 +306,34 @@ def test_optional_stages_after_online() -> None:
     world.do(world.last(Stage, "b"))
     world.do(world.last(Flip, "b"))
     assert world.state.members["b"].shows == 1
+
+
+def test_an_optional_member_that_stores_something_else_is_not_flipped() -> None:
+    world = Transcript.of("a", "b")
+    world.request(1)
+    world.tick()
+    world.stage_all("a")
+    late = world.answer(world.last(Stage, "b"))
+    world.tick()
+    assert isinstance(late, Staged)
+    assert world.active is RolloutState.FLIPPING
+    world.feed(replace(late, certificate="wrong"))
+    world.tick(seconds=6)
+    assert not [command for command in world.sent if isinstance(command, Flip) and command.member == "b"]
+    world.feed(late)
+    assert world.do(world.last(Flip, "b")).shows == 1
+
+
+def test_a_member_that_lost_what_it_staged_flips_after_its_certificate_was_seen_again() -> None:
+    world = Transcript.of()
+    world.decided(1)
+    flip = world.last(Flip, "a")
+    world.rows["a"] = MemberRow(environment="e", system="a")
+    del world.sent[:]
+    world.do(flip)
+    assert [type(command) for command in world.sent] == [Stage]
+    world.do(world.last(Stage, "a"))
+    assert world.do(world.last(Flip, "a")).shows == 1
 
 
 def test_lost_member_detached_returns_with_flip_in_queue() -> None:
