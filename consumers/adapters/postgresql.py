@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from consumers.adapters.base import TableSpec
+from consumers.adapters.base import Obstacle, TableSpec
 from consumers.adapters.postgresql_layout import Layout, slot_table
 from consumers.adapters.postgresql_line import Line, Transaction
 from consumers.adapters.postgresql_load import PostgreSQLLoading
 from consumers.adapters.postgresql_row import lock_row, save_row
 from consumers.adapters.postgresql_text import canonical_rows, certificate, sums
+from consumers.adapters.postgresql_waits import obstacle
 from distributor.errors import SystemAlteredError
 from distributor.model.certificate import TableCertificate
 from distributor.rollout.member_row import MemberRow, SlotName
@@ -29,6 +30,7 @@ class PostgreSQLAdapter:
     """One member in a database of its own. Connects when it is first used; a lost connection is opened again."""
 
     def __init__(self, settings: MemberSettings, directory: Path) -> None:
+        self._url = settings.url
         self._control = Line(settings.url)
         # The member's row must be lockable while a load or an audit runs.
         self._bulk = Line(settings.url)
@@ -80,6 +82,16 @@ class PostgreSQLAdapter:
             rows = transaction.run(canonical_rows(table, f"{slot_table(slot, table)} AS t"))
         columns = [pa.array([row[i] for row in rows], pa.string()) for i in range(len(table.schema.columns))]
         return pa.table(columns, schema=pa.schema([(name, pa.string()) for name in table.schema.column_names]))
+
+    def waits_for(self) -> Obstacle:
+        """Whose lock a session of ours waits for. The connection is made for the question and given back."""
+        pids = [pid for line in (self._bulk, self._control) if (pid := line.backend_pid)]
+        asking = Line(self._url)
+        try:
+            with asking.transaction() as transaction:
+                return obstacle(transaction, pids)
+        finally:
+            asking.close()
 
     def close(self) -> None:
         """Gives both connections back."""

@@ -13,7 +13,8 @@ from psycopg.conninfo import conninfo_to_dict
 from distributor.errors import ConfigError, DistributorError, SystemAlteredError, UnreachableError
 
 OLDEST_SERVER = 140000
-_BEGIN = b"BEGIN"
+BEGIN = b"BEGIN"
+SNAPSHOT = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _Parameters = tuple[object, ...] | None
 _CONNECT: dict[str, Any] = {
     "connect_timeout": 10,
@@ -60,15 +61,21 @@ class Line:
         self._connection: psycopg.Connection[Any] | None = None
         self._turn = threading.Lock()
 
+    @property
+    def backend_pid(self) -> int | None:
+        """The server process of the connection, if it is open. May be asked from any thread, at any time."""
+        connection = self._connection
+        return None if connection is None or connection.closed else connection.info.backend_pid
+
     @contextmanager
-    def transaction(self) -> Iterator[Transaction]:
-        """A transaction that is rolled back unless `commit` is called in it.
+    def transaction(self, begin: bytes = BEGIN) -> Iterator[Transaction]:
+        """A transaction that is rolled back unless `commit` is called in it; `begin` is the statement it begins with.
 
         Raises UnreachableError when the server does not answer or the line drops; the next call connects again.
         """
         with self._turn, self._translated():
             connection = self._connected()
-            transaction = Transaction(connection)
+            transaction = Transaction(connection, begin)
             try:
                 yield transaction
             finally:
@@ -76,6 +83,13 @@ class Line:
                     connection.rollback()
                 if connection.closed:
                     self._connection = None
+
+    def cancel(self) -> None:
+        """Ends the statement that runs, if one does, with an UnreachableError. For other threads."""
+        connection = self._connection
+        if connection is not None:
+            with suppress(psycopg.Error):
+                connection.cancel()
 
     def close(self) -> None:
         """Gives the connection back."""
@@ -136,14 +150,22 @@ class Line:
 class Transaction:
     """What is done inside `Line.transaction`. Statements without parameters are taken as they stand, `%` and all.
 
-    What needs no answer waits for the next statement and travels with it: one journey to the server for all.
+    What needs no answer waits for the next statement and travels with it: one journey to the server for all. `server`
+    is the server's version, such as 180004.
     """
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+    def __init__(self, connection: psycopg.Connection[Any], begin: bytes = BEGIN) -> None:
         self._connection = connection
         # The client puts parameters in: the server takes several statements at once only without any.
         self._cursor = psycopg.ClientCursor(connection)
-        self._waiting = [_BEGIN]
+        self._begin = begin
+        self._waiting = [begin]
+        self.server = connection.info.server_version
+
+    @property
+    def server_version(self) -> int:
+        """As libpq numbers versions: 180001 is 18.1."""
+        return self._connection.info.server_version
 
     def later(self, statement: str, parameters: _Parameters = None) -> None:
         """Executes one statement together with the next one that is run; what it fails with is raised there."""
@@ -178,12 +200,12 @@ class Transaction:
         """Makes everything so far durable."""
         self.later("COMMIT")
         self._flush()
-        self._waiting = [_BEGIN]
+        self._waiting = [self._begin]
 
     def rollback(self) -> None:
         """Undoes everything so far."""
         self._connection.rollback()
-        self._waiting = [_BEGIN]
+        self._waiting = [self._begin]
 
     def _flush(self) -> None:
         if self._waiting:

@@ -13,11 +13,12 @@ import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 
 import pyarrow as pa
 
 from consumers.adapters import sqlite_layout as layout
-from consumers.adapters.base import Batch, TableSpec, Touched
+from consumers.adapters.base import Batch, Obstacle, TableSpec, Touched
 from consumers.adapters.sqlite_file import File
 from consumers.adapters.sqlite_text import Value, quoted, readers, stored
 from distributor.errors import ConfigError
@@ -72,6 +73,17 @@ class SQLiteAdapter:
             rows = list(_texts(table.schema, connection.execute(_select(slot, table))))
         columns = [pa.array([row[i] for row in rows], pa.string()) for i in range(len(table.schema.columns))]
         return pa.table(columns, schema=pa.schema([(name, pa.string()) for name in table.schema.column_names]))
+
+    def waits_for(self) -> Obstacle:
+        """Whether somebody else has the file's write lock. SQLite does not know who."""
+        files = (self._control, self._bulk)
+        if any(file.in_transaction for file in files) or not self._control.locked():
+            return Obstacle()
+        # The lock may have become ours while it was asked for.
+        if any(file.in_transaction for file in files):
+            return Obstacle()
+        what = f"the write lock of {self._where} (database is locked; SQLite does not know by whom)"
+        return Obstacle(what, f"lsof {quote(self._where)}")
 
     def close(self) -> None:
         """Gives both connections back."""

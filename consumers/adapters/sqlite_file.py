@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -48,6 +48,23 @@ class File:
                         connection.execute("ROLLBACK")
         except sqlite3.Error as error:
             raise self.translate(error) from error
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether its own transaction is open, which a write lock that is waited for is not. From any thread."""
+        return self._connection is not None and self._connection.in_transaction
+
+    def locked(self) -> bool:
+        """Whether somebody has the write lock at this moment; asked on a connection that does not wait."""
+        with closing(
+            sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=rw", 0, isolation_level=None, uri=True)
+        ) as asking:
+            try:
+                asking.execute("BEGIN IMMEDIATE")
+                asking.execute("ROLLBACK")
+            except sqlite3.OperationalError as error:
+                return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+        return False
 
     def close(self) -> None:
         """Gives the connection back."""
