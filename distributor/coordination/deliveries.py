@@ -15,6 +15,7 @@ from distributor.coordination.audits import hear_audit, hear_of_slots
 from distributor.coordination.burial import bare, dead_lettered, is_late, refused_here
 from distributor.coordination.following import Following
 from distributor.coordination.incoming import event_factory, note_of, progress_of
+from distributor.coordination.stalls import hear_of_work, hear_stall
 from distributor.coordination.step import Step, step
 from distributor.errors import DistributorError, MessageError
 from distributor.ledger import deadletters, inbox, progress
@@ -28,7 +29,14 @@ from distributor.telemetry.faults import Point, point
 from distributor.telemetry.logs import logger
 from distributor.wire import topology
 from distributor.wire.envelope import Received, from_amqp
-from distributor.wire.messages import IDLE, AuditedReport, MemberReport, ProgressReport, ReleaseAnnounced
+from distributor.wire.messages import (
+    IDLE,
+    AuditedReport,
+    MemberReport,
+    ProgressReport,
+    ReleaseAnnounced,
+    StalledReport,
+)
 
 T = TypeVar("T")
 AfterStep = Callable[[Step], None]
@@ -103,6 +111,8 @@ class Deliveries:
                 self._report(received, report, at)
             case AuditedReport() as report:
                 self._audited(received, report, at)
+            case StalledReport() as report:
+                self._stalled(received, report, at)
             case ReleaseAnnounced():
                 self.follow_all()
             case other:
@@ -126,6 +136,7 @@ class Deliveries:
                 note=note_of(report),
             )
             hear_of_slots(conn, report)
+            hear_of_work(conn, report)
             point(Point.STEP_BEFORE_COMMIT)
         point(Point.STEP_AFTER_COMMIT)
         self._after(done)
@@ -136,7 +147,13 @@ class Deliveries:
             if inbox.first_time(conn, received.id, report.TYPE, at, received.traceparent):
                 hear_audit(conn, report, at, received.traceparent)
 
-    def _check_member(self, report: MemberReport | AuditedReport) -> None:
+    def _stalled(self, received: Received, report: StalledReport, at: datetime) -> None:
+        self._check_member(report)
+        with transaction(self._engine) as conn:
+            if inbox.first_time(conn, received.id, report.TYPE, at, received.traceparent):
+                hear_stall(conn, report, at, received.traceparent)
+
+    def _check_member(self, report: MemberReport | AuditedReport | StalledReport) -> None:
         environment = self._settings.environments.get(report.environment)
         if environment is None:
             raise MessageError(f"there is no environment {report.environment!r}")
