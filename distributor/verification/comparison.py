@@ -1,0 +1,68 @@
+"""What is stored against what should be: buckets, leaves, rows. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from distributor.model.certificate import BUCKETS, EMPTY_BUCKET, Bucket
+from distributor.verification.answers import Key, Lanes
+
+
+class Wrong(StrEnum):
+    """What is wrong with the stored rows of a key."""
+
+    MISSING = "missing"
+    EXTRA = "extra"
+    DIFFERENT = "different"
+    DOUBLED = "doubled"
+
+
+@dataclass(frozen=True, slots=True)
+class WrongRow:
+    """A key under which other rows are stored than the release has."""
+
+    key: Key
+    what: Wrong
+
+
+def differing(stored: Mapping[int, Bucket], expected: Mapping[int, Bucket]) -> frozenset[int]:
+    """The buckets (or leaves) whose rows or lanes differ; one that is not named is empty."""
+    return frozenset(
+        number
+        for number in stored.keys() | expected.keys()
+        if stored.get(number, EMPTY_BUCKET) != expected.get(number, EMPTY_BUCKET)
+    )
+
+
+def bucket_of_leaf(leaf: int) -> int:
+    """The bucket in which a leaf lies."""
+    return (leaf >> 8) % BUCKETS
+
+
+def rows_in(sums: Mapping[int, Bucket], only: Iterable[int] | None = None) -> int:
+    """How many rows buckets (or leaves) have: all, or those that are named."""
+    chosen = sums.keys() if only is None else only
+    return sum(sums.get(number, EMPTY_BUCKET).rows for number in chosen)
+
+
+def wrong_rows(stored: Iterable[tuple[Key, Lanes]], expected: Mapping[Key, Lanes]) -> list[WrongRow]:
+    """Every key of these rows that is not stored exactly once and as expected, in the order of keys."""
+    found: dict[Key, list[Lanes]] = {}
+    for key, lanes in stored:
+        found.setdefault(key, []).append(lanes)
+    wrong = [WrongRow(key, Wrong.MISSING) for key in expected.keys() - found.keys()]
+    for key, rows in found.items():
+        if key not in expected:
+            wrong.append(WrongRow(key, Wrong.EXTRA))
+        elif len(rows) > 1:
+            wrong.append(WrongRow(key, Wrong.DOUBLED))
+        elif rows[0] != expected[key]:
+            wrong.append(WrongRow(key, Wrong.DIFFERENT))
+    return sorted(wrong, key=lambda row: in_order(row.key))
+
+
+def in_order(key: Key) -> tuple[tuple[bool, str], ...]:
+    """What keys are sorted by; a key column that is NULL, which only a hand can have written, comes first."""
+    return tuple((value is not None, value or "") for value in key)

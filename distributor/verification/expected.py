@@ -1,0 +1,231 @@
+"""What a release says of leaves, rows and whole rows: from the released image, computed in SQL, in one snapshot.
+
+The image is of the newest release. For an older one the net delta of the chain down to it is laid over it: keys that
+it touches are left out of the image, and their older rows come from the delta.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+import pyarrow.compute as pc
+from psycopg import sql
+from sqlalchemy import Engine
+
+from distributor.capture.fixed import clear_errors
+from distributor.ledger import releases
+from distributor.ledger.engine import transaction
+from distributor.model.certificate import BUCKETS, LANE, Bucket
+from distributor.model.dataset import DatasetSchema
+from distributor.model.manifest import ZERO, Manifest
+from distributor.publishing.image import image_table
+from distributor.store.base import Store
+from distributor.store.chain import walk
+from distributor.store.chunks import AFTER, BEFORE, OP, Op, read_manifest
+from distributor.store.compose import net_delta
+from distributor.verification.answers import Key, Lanes
+from distributor.verification.comparison import bucket_of_leaf
+
+_WHERE = "ledger, released image"
+_MOST_OCTETS = 128
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A dataset at a release. `older` names the tables that are laid over the image; None: the image itself."""
+
+    schema: DatasetSchema
+    older: int | None
+
+
+class Expected:
+    """The expected side of a verification. Not for several threads."""
+
+    def __init__(self, conn: psycopg.Connection, store: Store, head: releases.ReleaseRecord) -> None:
+        self._conn = conn
+        self._store = store
+        self._head = head
+        self._newest = read_manifest(store, head.manifest)
+        self._sources: dict[tuple[int, str], _Source] = {}
+
+    def leaves(self, release: int, manifest: Manifest, dataset: str, buckets: Collection[int]) -> dict[int, Bucket]:
+        """Rows and lanes per leaf, of all leaves with rows in the given buckets."""
+        source = self._source(release, manifest, dataset)
+        octets = [f"{octet:02x}" for octet in range(256) if octet % BUCKETS in set(buckets)]
+        # To hash every row at once is quicker than to look first which are wanted, when most are.
+        wanted = sql.SQL("substr(leaf, 1, 2) = ANY({})").format(octets) if len(octets) < _MOST_OCTETS else None
+        query = sql.SQL("SELECT leaf, count(*), sum({}), sum({}) FROM {} GROUP BY leaf").format(
+            _lane(1), _lane(17), self._hashes(source, wanted)
+        )
+        found = {
+            int(leaf, 16): Bucket(rows=rows, first=int(first) % LANE, second=int(second) % LANE)
+            for leaf, rows, first, second in self._rows_of(query)
+        }
+        return {leaf: bucket for leaf, bucket in found.items() if bucket_of_leaf(leaf) in set(buckets)}
+
+    def rows(self, release: int, manifest: Manifest, dataset: str, leaves: Collection[int]) -> dict[Key, Lanes]:
+        """Key → lanes of every row of the given leaves."""
+        source = self._source(release, manifest, dataset)
+        wanted = sql.SQL("leaf = ANY({})").format([f"{leaf:04x}" for leaf in sorted(leaves)])
+        query = sql.SQL("SELECT {}, {}, {} FROM {}").format(
+            sql.SQL(", ").join(_c(at) for at in source.schema.key_positions),
+            _lane(1),
+            _lane(17),
+            self._hashes(source, wanted),
+        )
+        return {tuple(key): (first % LANE, second % LANE) for *key, first, second in self._rows_of(query)}
+
+    def whole(self, release: int, manifest: Manifest, dataset: str, keys: Sequence[Key]) -> dict[Key, Sequence[Any]]:
+        """Key → all columns, of those of the keys that the release has."""
+        source = self._source(release, manifest, dataset)
+        schema = source.schema
+        given = sql.SQL("unnest({}) AS d({})").format(
+            sql.SQL(", ").join(
+                sql.SQL("{}::text[]").format([key[at] for key in keys]) for at in range(len(schema.key))
+            ),
+            sql.SQL(", ").join(_c(at) for at in range(len(schema.key))),
+        )
+        matches = sql.SQL(" AND ").join(
+            sql.SQL("{} = {}").format(sql.Identifier("t", name), sql.Identifier("d", f"c{at}"))
+            for at, name in enumerate(schema.key)
+        )
+        # A key is looked up by the index; the planner would rather read all of the image.
+        self._execute(sql.SQL("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off"))
+        query = sql.SQL("SELECT {} FROM {} JOIN {} ON {}")
+        columns = sql.SQL(", ").join(sql.Identifier("t", name) for name in schema.column_names)
+        found: dict[Key, Sequence[Any]] = {}
+        for rows in self._places(source):
+            for row in self._rows_of(query.format(columns, given, rows, matches)):
+                found[tuple(row[at] for at in schema.key_positions)] = row
+        self._execute(sql.SQL("SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on"))
+        return found
+
+    def _hashes(self, source: _Source, wanted: sql.Composable | None) -> sql.Composed:
+        """A relation of rows, of those that are wanted: leaf (four hex digits), columns (c0, …), md5 of the row text.
+
+        OFFSET 0 keeps the planner from writing a text out once for each use, and from hashing rows that nobody wants.
+        """
+        schema = source.schema
+        columns = [_c(at) for at in range(len(schema.columns))]
+        name = sql.Literal(f"{len(schema.dataset.encode())}:{schema.dataset}")
+        row = sql.SQL(" || ").join([name, *map(_field, columns)])
+        key = sql.SQL(" || ").join(_field(columns[at]) for at in schema.key_positions)
+        leaf = sql.SQL("substr(md5({}), 1, 4) AS leaf").format(key)
+        listed = sql.SQL(", ").join(columns)
+        rows = self._relation(source)
+        if wanted is None:
+            query = sql.SQL("SELECT {}, {}, md5({}) AS hash FROM {}").format(leaf, listed, row, rows)
+        else:
+            query = sql.SQL(
+                "SELECT leaf, {}, md5({}) AS hash FROM (SELECT {}, {} FROM {} OFFSET 0) AS placed WHERE {}"
+            ).format(listed, row, leaf, listed, rows, wanted)
+        return sql.SQL("({} OFFSET 0) AS hashes").format(query)
+
+    def _relation(self, source: _Source) -> sql.Composed:
+        """A dataset's rows as columns c0, c1, …"""
+        names = [sql.Identifier("t", name) for name in source.schema.column_names]
+        columns = sql.SQL(", ").join(sql.SQL("{} AS {}").format(name, _c(at)) for at, name in enumerate(names))
+        parts = [sql.SQL("SELECT {} FROM {}").format(columns, rows) for rows in self._places(source)]
+        return sql.SQL("({}) AS rows").format(sql.SQL(" UNION ALL ").join(parts))
+
+    def _places(self, source: _Source) -> Iterator[sql.Composed]:
+        """What a dataset's rows are read from, each under the alias `t`; no key is in two of them."""
+        image = image_table(source.schema.dataset)
+        if source.older is None:
+            yield sql.SQL("{} AS t").format(image)
+            return
+        same = sql.SQL(" AND ").join(
+            sql.SQL("{} = {}").format(sql.Identifier("o", f"c{at}"), sql.Identifier("m", name))
+            for at, name in enumerate(source.schema.key)
+        )
+        yield sql.SQL("(SELECT m.* FROM {} AS m WHERE NOT EXISTS (SELECT FROM {} AS o WHERE {})) AS t").format(
+            image, _touched(source.older), same
+        )
+        yield sql.SQL("{} AS t").format(_older(source.older))
+
+    def _source(self, release: int, manifest: Manifest, dataset: str) -> _Source:
+        place = (release, dataset)
+        if place not in self._sources:
+            number = None if release == self._head.number else len(self._sources)
+            source = _Source(manifest.schema_of(dataset), number)
+            if number is not None:
+                self._lay_over(release, source, number)
+            self._sources[place] = source
+        return self._sources[place]
+
+    def _lay_over(self, release: int, source: _Source, number: int) -> None:
+        """Fills the two tables of what differs between the newest release and an older one."""
+        schema = source.schema
+        sha256 = self._sha256(release)
+        chain = walk(self._store, sha256, release, self._head.manifest, self._head.number)
+        keys = [_c(at) for at in range(len(schema.key))]
+        columns = [sql.Identifier(name) for name in schema.column_names]
+        for table, names in ((_touched(number), keys), (_older(number), columns)):
+            texts = sql.SQL(", ").join(sql.SQL('{} text COLLATE "C"').format(name) for name in names)
+            self._execute(sql.SQL("CREATE TEMPORARY TABLE {} ({}) ON COMMIT DROP").format(table, texts))
+        for delta in net_delta(self._store, chain, schema):
+            touched = [pc.coalesce(delta[BEFORE + name], delta[AFTER + name]) for name in schema.key]
+            self._insert(_touched(number), touched)
+            there = delta.filter(pc.not_equal(delta[OP], pa.scalar(Op.DELETE.value)))
+            self._insert(_older(number), [there[AFTER + name] for name in schema.column_names])
+        for table, names in ((_touched(number), keys), (_older(number), [sql.Identifier(n) for n in schema.key])):
+            self._execute(sql.SQL("ALTER TABLE {} ADD PRIMARY KEY ({})").format(table, sql.SQL(", ").join(names)))
+            self._execute(sql.SQL("ANALYZE {}").format(table))
+
+    def _sha256(self, release: int) -> str | None:
+        if release == ZERO:
+            return None
+        found = self._rows_of(sql.SQL("SELECT manifest FROM ledger.releases WHERE number = {}").format(release))
+        return str(found[0][0])
+
+    def _insert(self, table: sql.Composable, columns: Sequence[Any]) -> None:
+        arrays = sql.SQL(", ").join(sql.SQL("%b::text[]") for _ in columns)
+        statement = sql.SQL("INSERT INTO {} SELECT * FROM unnest({})").format(table, arrays)
+        self._execute(statement, [column.to_pylist() for column in columns])
+
+    def _execute(self, statement: sql.SQL | sql.Composed, values: Sequence[Any] | None = None) -> None:
+        with clear_errors(_WHERE):
+            self._conn.execute(statement, values)
+
+    def _rows_of(self, query: sql.Composed) -> list[Any]:
+        with clear_errors(_WHERE):
+            return self._conn.execute(query).fetchall()
+
+
+@contextmanager
+def expected_side(engine: Engine, store: Store) -> Iterator[Expected]:
+    """Opens a snapshot of the ledger; nothing in it is kept. Raises UnreachableError, StoreError."""
+    repeatable = engine.execution_options(isolation_level="REPEATABLE READ")
+    with transaction(repeatable) as conn:
+        head = releases.head(conn)
+        assert head is not None
+        raw = conn.connection.driver_connection
+        assert isinstance(raw, psycopg.Connection)
+        # One big scan and 65,536 groups: compiling takes longer than it saves, and groups belong into memory.
+        raw.execute("SET LOCAL jit = off; SET LOCAL work_mem = '64MB'")
+        yield Expected(raw, store, head)
+
+
+def _field(text: sql.Composable) -> sql.Composed:
+    return sql.SQL("coalesce(octet_length({}) || ':' || {}, '-')").format(text, text)
+
+
+def _lane(start: int) -> sql.Composed:
+    return sql.SQL("('x' || substr(hash, {}, 16))::bit(64)::bigint").format(start)
+
+
+def _c(at: int) -> sql.Identifier:
+    return sql.Identifier(f"c{at}")
+
+
+def _touched(number: int) -> sql.Identifier:
+    return sql.Identifier("pg_temp", f"touched_{number}")
+
+
+def _older(number: int) -> sql.Identifier:
+    return sql.Identifier("pg_temp", f"older_{number}")

@@ -1,0 +1,106 @@
+"""The expected side, computed in SQL from the image, against an independent computation with hashlib."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from distributor.ledger.engine import ledger_engine
+from distributor.model.certificate import Bucket
+from distributor.verification.expected import expected_side
+from tests.capture.master import datasets
+from tests.publishing.estate import Estate, Row, Rows
+
+pytestmark = pytest.mark.services
+DDL = (
+    'CREATE TABLE items (sku text, "leaf" int, "Name, of ""it""" text, hash numeric(12,3), PRIMARY KEY (sku, leaf))',
+    """INSERT INTO items SELECT 'P' || i, i % 3, CASE i % 5 WHEN 0 THEN NULL WHEN 1 THEN '' ELSE 'Größe ' || i END, i
+       FROM generate_series(1, 2000) i""",
+    "CREATE TABLE prices (sku text PRIMARY KEY)",
+)
+CHANGES = (
+    "UPDATE items SET hash = hash + 0.5 WHERE leaf = 1; INSERT INTO prices VALUES ('x')",
+    "DELETE FROM items WHERE sku LIKE 'P1%'; INSERT INTO items VALUES ('new', 1, 'x', NULL), ('P1', 1, 'again', 7)",
+    "INSERT INTO items VALUES ('P10', 1, NULL, 8), ('late', 0, '', 0); DELETE FROM items WHERE sku = 'new'",
+)
+
+
+@pytest.fixture
+def history(database: Callable[[], str], tmp_path: Path) -> tuple[Estate, list[dict[str, Rows]]]:
+    """An estate of four releases, and what each of them had: replayed from the chunks by plain code."""
+    estate = Estate.create(database, tmp_path / "store", datasets(items="items", prices="prices"), *DDL)
+    estate.publish()
+    known = [{name: dict(rows) for name, rows in estate.replayed.items()}]
+    for change in CHANGES:
+        estate.run(*change.split("; "))
+        estate.publish()
+        known.append({name: dict(rows) for name, rows in estate.replayed.items()})
+    return estate, known
+
+
+def field(value: str | None) -> bytes:
+    return b"-" if value is None else str(len(value.encode())).encode() + b":" + value.encode()
+
+
+def lanes(dataset: str, row: Row) -> tuple[int, int]:
+    digest = hashlib.md5(b"".join(map(field, (dataset, *row)))).hexdigest()
+    return int(digest[:16], 16), int(digest[16:], 16)
+
+
+def leaf(key: Row) -> int:
+    return int(hashlib.md5(b"".join(map(field, key))).hexdigest()[:4], 16)
+
+
+def leaves(dataset: str, rows: Rows, buckets: set[int]) -> dict[int, Bucket]:
+    found: dict[int, list[tuple[int, int]]] = {}
+    for key, row in rows.items():
+        if leaf(key) // 256 % 64 in buckets:
+            found.setdefault(leaf(key), []).append(lanes(dataset, row))
+    return {
+        number: Bucket(rows=len(all_), first=sum(a for a, _ in all_) % 2**64, second=sum(b for _, b in all_) % 2**64)
+        for number, all_ in found.items()
+    }
+
+
+@pytest.mark.parametrize("release", [4, 3, 2, 1])
+def test_leaves_rows_and_whole_rows_at_every_release(
+    history: tuple[Estate, list[dict[str, Rows]]], release: int
+) -> None:
+    estate, known = history
+    engine = ledger_engine(estate.ledger)
+    manifest = estate.manifest(
+        str(estate.scalar(estate.ledger, f"SELECT manifest FROM ledger.releases WHERE number = {release}"))
+    )
+    rows = known[release - 1]["items"]
+    with expected_side(engine, estate.store) as side:
+        everything = side.leaves(release, manifest, "items", range(64))
+        assert everything == leaves("items", rows, set(range(64)))
+        assert side.leaves(release, manifest, "items", [3, 60]) == leaves("items", rows, {3, 60})
+        assert side.leaves(release, manifest, "items", []) == {}
+        chosen = sorted(everything)[:100]
+        right = {key: lanes("items", row) for key, row in rows.items() if leaf(key) in chosen}
+        assert side.rows(release, manifest, "items", chosen) == right
+        asked: list[Row] = [("P7", "1"), ("P10", "1"), ("new", "1"), ("never", "2"), ("late", "0"), ("P1", "1")]
+        found = side.whole(release, manifest, "items", asked)
+        assert {key: tuple(row) for key, row in found.items()} == {k: rows[k] for k in asked if k in rows}
+        # Every bucket of the manifest is the fold of its leaves, at an older release too.
+        certificate = manifest.certificate.tables["items"]
+        assert {leaf // 256 % 64 for leaf in everything} == certificate.buckets.keys()
+        assert sum(bucket.rows for bucket in everything.values()) == certificate.total.rows
+        prices = side.leaves(release, manifest, "prices", range(64))
+        assert prices == leaves("prices", known[release - 1].get("prices", {}), set(range(64)))
+    engine.dispose()
+
+
+def test_a_publish_meanwhile_is_not_seen(history: tuple[Estate, list[dict[str, Rows]]]) -> None:
+    estate, known = history
+    engine = ledger_engine(estate.ledger)
+    manifest = estate.head()
+    with expected_side(engine, estate.store) as side:
+        estate.run("UPDATE items SET hash = -1")
+        assert estate.publish().release == 5
+        assert side.leaves(4, manifest, "items", range(64)) == leaves("items", known[3]["items"], set(range(64)))
+    engine.dispose()
