@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from datetime import datetime, timedelta
 
 from aio_pika.abc import AbstractIncomingMessage
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 from sqlalchemy import Engine
+from tenacity import RetryCallState
 
 from distributor.coordination.deliveries import Deliveries, patiently, waiting
 from distributor.coordination.due import IDLE, pause
@@ -18,6 +19,7 @@ from distributor.coordination.step import Step, peek, step
 from distributor.errors import DistributorError, UnreachableError
 from distributor.ledger import inbox, outbox, verifications
 from distributor.ledger.engine import ledger_engine, transaction
+from distributor.ledger.processes import Trouble
 from distributor.ledger.tables import OUTBOX_CHANNEL, RELEASES_CHANNEL
 from distributor.messaging.amqp import Broker, connected, patient
 from distributor.messaging.relay import Relay, listen
@@ -69,6 +71,7 @@ class Coordinator:
         self._outgoing, self._released = asyncio.Event(), asyncio.Event()
         self._nudges = {name: asyncio.Event() for name in settings.environments}
         store = DirectoryStore(settings.resolve(settings.store.path))
+        self._trouble: Trouble | None = None
         self._deliveries = Deliveries(engine, settings, store, self._stepped)
 
     async def prepare(self) -> None:
@@ -87,7 +90,7 @@ class Coordinator:
         async with asyncio.TaskGroup() as tasks:
             for environment in self._settings.environments:
                 tasks.create_task(self._ticks(environment))
-            tasks.create_task(keep_present(self._engine, "coordinator", lambda: {"environments": list(self._nudges)}))
+            tasks.create_task(keep_present(self._engine, "coordinator", self._detail))
             tasks.create_task(self._purges())
             channels = {OUTBOX_CHANNEL: self._outgoing, RELEASES_CHANNEL: self._released}
             tasks.create_task(_for_ever(listen, self._engine, channels))
@@ -97,11 +100,21 @@ class Coordinator:
     async def _sessions(self, ready: Callable[[], None] | None) -> None:
         while True:
             async with AsyncExitStack() as stack:
-                broker: Broker = await patient(waiting)(self._connect, stack)
+                broker: Broker = await patient(self._without_broker)(self._connect, stack)
+                self._trouble = None
                 _log.info("connected to the broker")
                 await self._session(broker, ready)
             _log.warning("the broker's connection was lost")
             await asyncio.sleep(_AFTER_LOSS_SECONDS)
+
+    def _without_broker(self, state: RetryCallState) -> None:
+        """Members cannot be told anything: whoever asks why nothing moves must hear of it."""
+        waiting(state)
+        why = str(state.outcome.exception()) if state.outcome else "the broker did not answer"
+        self._trouble = Trouble(self._trouble.since if self._trouble else now(), why)
+
+    def _detail(self) -> Mapping[str, object]:
+        return {"environments": list(self._nudges), **(self._trouble.detail if self._trouble else {})}
 
     async def _connect(self, stack: AsyncExitStack) -> Broker:
         broker = await stack.enter_async_context(connected(self._settings.broker.url, "distributor coordinator"))

@@ -84,10 +84,15 @@ def gone(conn: Connection, role: str, id_: str) -> None:
     )
 
 
-def trouble(conn: Connection, role: str, since: datetime) -> Trouble | None:
-    """The oldest trouble that processes of a role, seen since then, are in; None when they have none."""
-    told = [found for process in seen_since(conn, since) if process.role == role and (found := _trouble(process))]
-    return min(told, key=lambda found: found.since, default=None)
+def trouble(conn: Connection, role: str, since: datetime, *, of_all: bool = False) -> Trouble | None:
+    """The oldest trouble that processes of a role, seen since then, are in; None when they have none.
+
+    `of_all`: None also when one of them has none, and does the work of the others.
+    """
+    told = [_trouble(process) for process in seen_since(conn, since) if process.role == role]
+    if of_all and None in told:
+        return None
+    return min(filter(None, told), key=lambda found: found.since, default=None)
 
 
 def _trouble(process: Process) -> Trouble | None:
