@@ -6,10 +6,21 @@ from consumers.adapters.postgresql_line import Transaction
 from distributor.errors import SystemAlteredError
 from distributor.rollout.member_row import MemberRow
 
+_ROW = "SELECT row::text FROM distributor.member WHERE id = 1"
+
 
 def lock_row(transaction: Transaction) -> MemberRow:
     """The row, locked until the transaction ends. Raises SystemAlteredError when it is not there."""
-    found = transaction.run("SELECT row::text FROM distributor.member WHERE id = 1 FOR UPDATE")
+    return _read(transaction, f"{_ROW} FOR UPDATE")
+
+
+def read_row(transaction: Transaction) -> MemberRow:
+    """The row as the transaction's snapshot has it, without a lock. Raises SystemAlteredError when it is not there."""
+    return _read(transaction, _ROW)
+
+
+def _read(transaction: Transaction, query: str) -> MemberRow:
+    found = transaction.run(query)
     if not found:
         raise SystemAlteredError("the member's row is not in distributor.member", mend="Was the adapter prepared?")
     return MemberRow.model_validate_json(found[0][0])
