@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import reduce
 
 import psycopg
 import pyarrow as pa
 import pyarrow.csv
 
+from consumers.adapters import postgresql_write as write
 from consumers.adapters.base import Batch, TableSpec, Touched
 from consumers.adapters.postgresql_layout import HOME, slot_table
 from consumers.adapters.postgresql_line import Line, Transaction
 from consumers.adapters.postgresql_row import lock_row, save_row
-from consumers.adapters.postgresql_text import certificate, column_type, in_statement, listed, quoted, sums
+from consumers.adapters.postgresql_text import certificate, column_type, in_statement, listed, quoted
 from distributor.errors import DistributorError
-from distributor.model.certificate import EMPTY_TABLE
+from distributor.model.certificate import EMPTY_TABLE, TableCertificate
 from distributor.model.dataset import DatasetSchema
 from distributor.rollout.member_row import MemberRow, SlotName
 
 _SLOT_LOCK = 0x6469_7374
 # So few rows travel inside the statements: staging tables and COPY would cost more than the rows themselves.
 _FEW = 200
+# So many rows are written and read back while their pages are still in the server's cache, beside other members' pages.
+_SLICE = 2_000
 
 
 class PostgreSQLLoading:
@@ -72,37 +76,45 @@ class PostgreSQLLoading:
         return row
 
     def _apply(self, batch: Batch) -> Touched:
-        table, key = batch.table, batch.table.schema.key
         if batch.rows <= _FEW:
-            pieces = (batch.upserts, batch.deletes, pa.concat_tables([batch.upserts.select(key), batch.deletes]))
-            return self._write(batch, *(in_statement(piece, table.schema) for piece in pieces))
-        rows, keys = self._staging(table.schema)
-        if self._is_empty(table) and not batch.deletes.num_rows:
+            return self._write_few(batch)
+        if self._is_empty(batch.table) and not batch.deletes.num_rows:
             # A key that is there already shows itself: only then is there anything to look up.
             with suppress(psycopg.errors.UniqueViolation), self._transaction.savepoint():
-                self._copy(slot_table(self._slot, table), batch.upserts)
-                self._copy(keys, batch.upserts.select(key))
-                return Touched(EMPTY_TABLE, certificate(self._transaction.run(self._sums(table, keys))))
-        self._empty[table.name] = False
+                return self._fill(batch)
+        self._empty[batch.table.name] = False
+        parts = [self._write_staged(part) for part in _slices(batch)]
+        return Touched(_sum(part.before for part in parts), _sum(part.after for part in parts))
+
+    def _fill(self, batch: Batch) -> Touched:
+        """Rows into an empty table: nothing was there before."""
+        table = batch.table
+        _, keys = self._staging(table.schema)
+        place = slot_table(self._slot, table)
+        self._copy(place, batch.upserts)
+        self._copy(keys, batch.upserts.select(table.schema.key))
+        return Touched(EMPTY_TABLE, certificate(self._transaction.run(write.read_by_key(table, place, keys))))
+
+    def _write_few(self, batch: Batch) -> Touched:
+        schema = batch.table.schema
+        pieces = (batch.upserts, batch.deletes, pa.concat_tables([batch.upserts.select(schema.key), batch.deletes]))
+        rows, keys, touched = (in_statement(piece, schema) for piece in pieces)
+        return self._run(write.looked_up(batch.table, slot_table(self._slot, batch.table), rows, keys, touched))
+
+    def _write_staged(self, batch: Batch) -> Touched:
+        table, place = batch.table, slot_table(self._slot, batch.table)
+        rows, keys = self._staging(table.schema)
         self._copy(rows, batch.upserts)
         self._copy(keys, batch.deletes)
-        return self._write(
-            batch,
-            rows,
-            keys,
-            f"(SELECT {listed(key)} FROM {rows} AS r UNION ALL SELECT {listed(key)} FROM {keys} AS k)",
-        )
+        key = listed(table.schema.key)
+        touched = f"(SELECT {key} FROM {rows} AS r UNION ALL SELECT {key} FROM {keys} AS k)"
+        knows_old = self._transaction.server_version >= write.RETURNS_OLD and write.can_return(table.schema)
+        statements = write.returned if knows_old else write.looked_up
+        return self._run(statements(table, place, rows, keys, touched))
 
-    def _write(self, batch: Batch, rows: str, keys: str, touched: str) -> Touched:
-        """Deletes and upserts, and both sides read back, in one journey. The sources are relations, as SQL."""
-        place, schema = slot_table(self._slot, batch.table), batch.table.schema
-        look = self._sums(batch.table, touched)
-        statements = [look]
-        if batch.deletes.num_rows:
-            statements.append(_delete(place, keys, schema))
-        if batch.upserts.num_rows:
-            statements.append(_upsert(place, rows, schema))
-        before, *_, after = self._transaction.run_all(*statements, look)
+    def _run(self, statements: tuple[str, ...]) -> Touched:
+        """All of them in one journey."""
+        before, *_, after = self._transaction.run_all(*statements)
         return Touched(certificate(before), certificate(after))
 
     def _is_empty(self, table: TableSpec) -> bool:
@@ -111,25 +123,24 @@ class PostgreSQLLoading:
             self._empty[table.name] = not found
         return self._empty[table.name]
 
-    def _sums(self, table: TableSpec, keys: str) -> str:
-        place, key = slot_table(self._slot, table), listed(table.schema.key)
-        return sums(table, f"{place} AS t JOIN (SELECT {key} FROM {keys} AS k) AS k USING ({key})")
-
     def _staging(self, schema: DatasetSchema) -> tuple[str, str]:
-        """Two empty temporary tables, for rows and for keys alone; made once per connection and shape."""
+        """The names of two empty temporary tables: for rows, and for keys."""
         names = []
         types = {column.name: column_type(column.type) for column in schema.columns}
         for prefix, columns in (("rows", schema.column_names), ("keys", schema.key)):
             name = f"pg_temp.{prefix}_{schema.fingerprint[:24]}"
-            if name in self._used:
-                self._transaction.later(f"TRUNCATE {name}")
-            else:
-                listing = ", ".join(f"{quoted(column)} {types[column]}" for column in columns)
-                create = f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ({listing}) ON COMMIT DELETE ROWS"
-                self._transaction.later(create)
-            self._used.add(name)
+            self._temporary(name, ", ".join(f"{quoted(column)} {types[column]}" for column in columns))
             names.append(name)
         return names[0], names[1]
+
+    def _temporary(self, name: str, columns: str) -> None:
+        """Makes a temporary table, or empties it."""
+        if name in self._used:
+            self._transaction.later(f"TRUNCATE {name}")
+        else:
+            create = f"CREATE TEMPORARY TABLE IF NOT EXISTS {name} ({columns}) ON COMMIT DELETE ROWS"
+            self._transaction.later(create)
+        self._used.add(name)
 
     def _copy(self, place: str, rows: pa.Table) -> None:
         """NULL is an empty field without quotes, the empty string one with quotes: as pyarrow writes them."""
@@ -150,14 +161,12 @@ class PostgreSQLLoading:
         return reason
 
 
-def _delete(place: str, keys: str, schema: DatasetSchema) -> str:
-    same = " AND ".join(f"t.{name} = k.{name}" for name in map(quoted, schema.key))
-    return f"DELETE FROM {place} AS t USING {keys} AS k WHERE {same}"
+def _slices(batch: Batch) -> Iterator[Batch]:
+    """Pieces of at most _SLICE upserts, the deletes in the first."""
+    for start in range(0, max(batch.upserts.num_rows, 1), _SLICE):
+        deletes = batch.deletes if start == 0 else batch.deletes.slice(0, 0)
+        yield Batch(batch.table, batch.upserts.slice(start, _SLICE), deletes)
 
 
-def _upsert(place: str, incoming: str, schema: DatasetSchema) -> str:
-    names = listed(schema.column_names)
-    rest = [quoted(name) for name in schema.column_names if name not in schema.key]
-    action = f"UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in rest)}" if rest else "NOTHING"
-    source = f"SELECT {names} FROM {incoming} AS i"
-    return f"INSERT INTO {place} ({names}) {source} ON CONFLICT ({listed(schema.key)}) DO {action}"
+def _sum(parts: Iterable[TableCertificate]) -> TableCertificate:
+    return reduce(TableCertificate.plus, parts, EMPTY_TABLE)

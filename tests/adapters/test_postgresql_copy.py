@@ -1,4 +1,5 @@
-"""PostgreSQL sits the exam once more with every batch, however small, going through COPY and staging tables."""
+"""PostgreSQL sits the exam again with every batch, however small, going through COPY and staging tables: as the newest
+versions are asked what a write replaced, and as older ones are, by looking before it."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from consumers.adapters import postgresql_load
+from consumers.adapters import postgresql_load, postgresql_write
 from consumers.conformance.exam import AdapterConformance
 from consumers.conformance.seat import Seat
 from tests.adapters.test_postgresql import PostgreSQLSeat
@@ -22,3 +23,9 @@ class TestPostgreSQLByCopy(AdapterConformance):
     @pytest.fixture
     def seat(self, database: Callable[[], str]) -> Seat:
         return PostgreSQLSeat(database())
+
+
+class TestPostgreSQLByCopyBefore18(TestPostgreSQLByCopy):
+    @pytest.fixture(autouse=True)
+    def _nothing_returns_old(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(postgresql_write, "RETURNS_OLD", 10**9)
