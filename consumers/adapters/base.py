@@ -163,6 +163,9 @@ class Adapter(Protocol):
     def auditing(self) -> AbstractContextManager[Auditing]:
         """A snapshot for an audit, on a connection of its own: loads and flips go on meanwhile, and are not seen."""
 
+    def interrupt(self) -> None:
+        """Ends an audit that runs with an UnreachableError. For another thread than the audit's."""
+
     def read(self, slot: SlotName, table: TableSpec) -> pa.Table:
         """All rows of a slot as canonical texts, for tests and repairs; small tables only."""
 

@@ -14,11 +14,12 @@ from pathlib import Path
 import pyarrow as pa
 
 from consumers.adapters.base import Obstacle, TableSpec
+from consumers.adapters.postgresql_audit import PostgreSQLAuditing, audited
 from consumers.adapters.postgresql_layout import Layout, slot_table
-from consumers.adapters.postgresql_line import Line, Transaction
+from consumers.adapters.postgresql_line import SNAPSHOT, Line, Transaction
 from consumers.adapters.postgresql_load import PostgreSQLLoading
 from consumers.adapters.postgresql_row import lock_row, save_row
-from consumers.adapters.postgresql_text import canonical_rows, certificate, sums
+from consumers.adapters.postgresql_text import canonical_rows
 from consumers.adapters.postgresql_waits import obstacle
 from distributor.errors import SystemAlteredError
 from distributor.model.certificate import TableCertificate
@@ -34,6 +35,7 @@ class PostgreSQLAdapter:
         self._control = Line(settings.url)
         # The member's row must be lockable while a load or an audit runs.
         self._bulk = Line(settings.url)
+        self._audits = Line(settings.url)
         self._layout = Layout(self._control.where, settings.schema_)
         self._prepared: tuple[tuple[TableSpec, ...], frozenset[tuple[object, ...]]] | None = None
 
@@ -74,7 +76,17 @@ class PostgreSQLAdapter:
     def audit(self, slot: SlotName, table: TableSpec) -> TableCertificate:
         """The certificate of everything in a slot, computed by the database."""
         with self._bulk.transaction() as transaction:
-            return certificate(transaction.run(sums(table, f"{slot_table(slot, table)} AS t")))
+            return audited(transaction, slot, table)
+
+    @contextmanager
+    def auditing(self) -> Iterator[PostgreSQLAuditing]:
+        """A snapshot of the member's row and both slots."""
+        with self._audits.transaction(SNAPSHOT) as transaction:
+            yield PostgreSQLAuditing(transaction)
+
+    def interrupt(self) -> None:
+        """Ends an audit that runs."""
+        self._audits.cancel()
 
     def read(self, slot: SlotName, table: TableSpec) -> pa.Table:
         """All rows of a slot as canonical texts; small tables only."""
@@ -94,9 +106,10 @@ class PostgreSQLAdapter:
             asking.close()
 
     def close(self) -> None:
-        """Gives both connections back."""
+        """Gives all connections back."""
         self._control.close()
         self._bulk.close()
+        self._audits.close()
 
     def _check(self, table: TableSpec) -> None:
         """Looks for what a statement failed at. Whatever it was, the next `prepare` looks at everything again."""

@@ -150,8 +150,7 @@ class Line:
 class Transaction:
     """What is done inside `Line.transaction`. Statements without parameters are taken as they stand, `%` and all.
 
-    What needs no answer waits for the next statement and travels with it: one journey to the server for all. `server`
-    is the server's version, such as 180004.
+    What needs no answer waits for the next statement and travels with it: one journey to the server for all.
     """
 
     def __init__(self, connection: psycopg.Connection[Any], begin: bytes = BEGIN) -> None:
@@ -160,7 +159,6 @@ class Transaction:
         self._cursor = psycopg.ClientCursor(connection)
         self._begin = begin
         self._waiting = [begin]
-        self.server = connection.info.server_version
 
     @property
     def server_version(self) -> int:

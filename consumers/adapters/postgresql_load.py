@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from functools import reduce
 
@@ -12,6 +12,7 @@ import pyarrow.csv
 
 from consumers.adapters import postgresql_write as write
 from consumers.adapters.base import Batch, TableSpec, Touched
+from consumers.adapters.postgresql_audit import audited
 from consumers.adapters.postgresql_layout import HOME, slot_table
 from consumers.adapters.postgresql_line import Line, Transaction
 from consumers.adapters.postgresql_row import lock_row, save_row
@@ -60,6 +61,13 @@ class PostgreSQLLoading:
             return self._apply(batch)
         except psycopg.Error as error:
             raise self._reason(error, batch.table) from error
+
+    def audit(self, table: TableSpec, only: Collection[int] = ()) -> TableCertificate:
+        """The certificate of everything that the slot holds by now."""
+        try:
+            return audited(self._transaction, self._slot, table, only)
+        except psycopg.Error as error:
+            raise self._reason(error, table) from error
 
     def commit(self, guard: Callable[[MemberRow], MemberRow | None]) -> MemberRow | None:
         """Locks the row, asks the guard, commits."""

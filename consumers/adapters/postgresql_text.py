@@ -7,7 +7,7 @@ The expressions count on the session settings of `postgresql_line`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 
@@ -95,17 +95,29 @@ def sums(table: TableSpec, source: str) -> str:
 
 def sums_of_texts(table: TableSpec, texts: str) -> str:
     """The same of a query that gives the canonical texts as columns c0, c1, …"""
-    row = " || ".join(
-        (_field(literal(table.schema.dataset)), *(_field(f"c{i}") for i in range(len(table.schema.columns))))
-    )
-    key = " || ".join(_field(f"c{i}") for i in table.schema.key_positions)
     # OFFSET 0 keeps the planner from writing each text's expression out twice, once for its length.
     return (
-        f"SELECT {_integer('key', 1, 8)}::int & 63, count(*), sum({_integer('row', 1, 64)}::bigint),"
-        f" sum({_integer('row', 17, 64)}::bigint)"
-        f" FROM (SELECT md5({row}) AS row, md5({key}) AS key"
+        "SELECT ('x' || substr(key, 1, 2))::bit(8)::int & 63, count(*),"
+        " sum(hash::bit(64)::bigint), sum((hash << 64)::bit(64)::bigint)"
+        f" FROM (SELECT ('x' || {row_md5(table)})::bit(128) AS hash, {key_md5(key_texts(table))} AS key"
         f" FROM ({texts} OFFSET 0) AS texts OFFSET 0) AS hashes GROUP BY 1"
     )
+
+
+def row_md5(table: TableSpec) -> str:
+    """The hash of a row in hex, from its canonical texts c0, c1, …"""
+    texts = (f"c{i}" for i in range(len(table.schema.columns)))
+    return f"md5({_fields([literal(table.schema.dataset), *texts])})"
+
+
+def key_md5(texts: Sequence[str]) -> str:
+    """The hash of a key in hex: it says in which bucket and leaf a row lies."""
+    return f"md5({_fields(texts)})"
+
+
+def key_texts(table: TableSpec) -> list[str]:
+    """The key columns among the canonical texts."""
+    return [f"c{i}" for i in table.schema.key_positions]
 
 
 def certificate(rows: Iterable[tuple[int, int, int, int]]) -> TableCertificate:
@@ -113,9 +125,5 @@ def certificate(rows: Iterable[tuple[int, int, int, int]]) -> TableCertificate:
     return from_sums({bucket: (count, int(first), int(second)) for bucket, count, first, second in rows})
 
 
-def _field(text: str) -> str:
-    return f"coalesce(octet_length({text}) || ':' || {text}, '-')"
-
-
-def _integer(digest: str, start: int, bits: int) -> str:
-    return f"('x' || substr({digest}, {start}, {bits // 4}))::bit({bits})"
+def _fields(texts: Sequence[str]) -> str:
+    return " || ".join(f"coalesce(octet_length({text}) || ':' || {text}, '-')" for text in texts)
