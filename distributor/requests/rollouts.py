@@ -26,6 +26,7 @@ ASKED_WITH = {
     Cause.OPERATOR: "deploy",
     Cause.REFRESH: "refresh",
     Cause.ROLLBACK: "rollback",
+    Cause.REPAIR: "verify --repair",
 }
 """Cause → what the audit calls the request: the verb, or that the environment follows new releases."""
 
@@ -68,7 +69,7 @@ def refresh(
     """
     with transaction(engine) as conn:
         if systems:
-            shown = _configured(conn, settings, environment).shown
+            shown = configured(conn, settings, environment).shown
             _refuse_split(settings, environment, systems, release, shown)
             release = shown
         return ask(
@@ -94,7 +95,7 @@ def rollback(
     when nothing earlier is known.
     """
     with transaction(engine) as conn:
-        state = _configured(conn, settings, environment)
+        state = configured(conn, settings, environment)
         if state.active and to is None:
             called_off = state.active.id
             step(conn, environment, Aborted(now(), by, reason, new_id(), called_off))
@@ -115,9 +116,13 @@ def ask(
     by: str,
     reason: str,
     systems: Collection[str] = (),
+    repairs: Mapping[str, str] | None = None,
 ) -> str:
-    """`request_rollout` inside the caller's transaction. `systems` narrows down who takes part."""
-    state = _configured(conn, settings, environment)
+    """`request_rollout` inside the caller's transaction. `systems` narrows down who takes part.
+
+    `repairs` is for the cause REPAIR: system → sha256 of its repair list.
+    """
+    state = configured(conn, settings, environment)
     number = release if release is not None else _newest(conn)
     manifest = _manifest(conn, store, number)
     every = frozenset(n for n, m in state.members.items() if m.requirement is Requirement.REQUIRED)
@@ -136,6 +141,7 @@ def ask(
         optional=optional,
         expected=_expected(settings, manifest, sorted(required | optional)),
         timing=settings.environment(environment).timing,
+        repairs=dict(repairs or {}),
         state=RolloutState.QUEUED,
     )
     step(conn, environment, Requested(rollout.requested_at, rollout))
@@ -187,7 +193,8 @@ def configure(conn: Connection, settings: Settings, environment: str, at: dateti
     return step(conn, environment, event).after
 
 
-def _configured(conn: Connection, settings: Settings, environment: str) -> Environment:
+def configured(conn: Connection, settings: Settings, environment: str) -> Environment:
+    """The environment under its lock, with the members of the config. Raises UsageError for an unknown one."""
     # A request may be the first thing that ever happens to an environment, before any coordinator has started.
     settings.environment(environment)
     state = environments.lock(conn, environment)

@@ -1,0 +1,195 @@
+"""A verification, from sums per bucket down to single rows: closer only where something differs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+
+from sqlalchemy import Engine
+
+from distributor.errors import RefusedError
+from distributor.ledger import releases
+from distributor.ledger.engine import transaction
+from distributor.mapping.tables import SystemMapping
+from distributor.model.certificate import EMPTY_TABLE, Bucket, Certificate, leaf_of
+from distributor.model.manifest import ZERO, Manifest
+from distributor.requests.verifications import FIRST, Asked, Tables
+from distributor.settings import Settings
+from distributor.store.base import Store
+from distributor.store.chunks import read_manifest
+from distributor.verification.answers import Answer, Key, Lanes, SlotAnswer, TableAnswer
+from distributor.verification.closer import (
+    CHANGED_OVER,
+    Place,
+    differing_buckets,
+    leaves_to_list,
+    places,
+    questions,
+    with_leaves,
+    with_rows,
+)
+from distributor.verification.comparison import differing, rows_in
+from distributor.verification.expected import Expected, expected_side
+from distributor.verification.findings import ONLINE, SHADOW, Findings, MemberFinding, Outcome, TableFinding
+from distributor.verification.gathering import Gathering, Hear
+from distributor.wire.messages import AuditDepth
+
+ROUNDS = 3
+_Members = dict[str, MemberFinding]
+
+
+def verify(
+    engine: Engine,
+    settings: Settings,
+    store: Store,
+    asked: Asked,
+    *,
+    shadow: bool = False,
+    patience: timedelta,
+    hear: Hear,
+) -> Findings:
+    """Waits for the audits that `asked` has begun, and looks closer where something differs.
+
+    `shadow`: the other slots too, where they hold the release that is shown. A member that goes to another release
+    meanwhile is asked anew. Raises UnreachableError, StoreError.
+    """
+    gathering = Gathering(engine, asked, shadow=shadow, patience=patience, hear=hear)
+    drill = _Drill(engine, settings, store, asked, gathering, hear)
+    found: _Members = {}
+    pending = asked.systems
+    for round_ in range(FIRST, FIRST + ROUNDS):
+        found |= drill.round(round_, pending)
+        pending = tuple(system for system in pending if found[system].outcome is Outcome.MOVED)
+        if not pending:
+            break
+    return Findings(asked, tuple(found[system] for system in asked.systems))
+
+
+class _Drill:
+    def __init__(
+        self, engine: Engine, settings: Settings, store: Store, asked: Asked, gathering: Gathering, hear: Hear
+    ) -> None:
+        self._engine = engine
+        self._settings = settings
+        self._store = store
+        self._asked = asked
+        self._gathering = gathering
+        self._hear = hear
+        self._manifests: dict[int, Manifest | None] = {ZERO: None}
+
+    def round(self, round_: int, systems: Iterable[str]) -> _Members:
+        """What each of these systems is found to store."""
+        everything: dict[str, Tables] = {system: {} for system in systems}
+        if round_ != FIRST:
+            self._gathering.ask(round_, AuditDepth.BUCKETS, everything)
+        self._tell(everything, "auditing")
+        answers = self._gathering.wait(round_, AuditDepth.BUCKETS, everything)
+        found = {system: self._at_a_glance(system, answer) for system, answer in answers.items()}
+        if any(member.differing for member in found.values()):
+            with expected_side(self._engine, self._store) as side:
+                found |= self._leaves(round_, side, found)
+                found |= self._rows(round_, side, found)
+        for system in everything:
+            if why := self._gathering.silent.get(system):
+                # What it had told before is still true.
+                known = found.get(system, MemberFinding(system, Outcome.SILENT))
+                found[system] = replace(known, outcome=Outcome.SILENT, why=why)
+            self._tell([system], "differs" if found[system].differing else found[system].outcome.value)
+        return found
+
+    def _at_a_glance(self, system: str, answer: Answer) -> MemberFinding:
+        """Buckets against the certificate of the release that the slot says it holds."""
+        found = MemberFinding(system, Outcome.VERIFIED, seconds=answer.seconds)
+        if answer.error:
+            return replace(found, outcome=Outcome.FAILED, why=answer.error)
+        online, shadow = answer.slots.get(ONLINE), answer.slots.get(SHADOW)
+        if answer.torn_apart or online is None or online.release is None:
+            return replace(found, outcome=Outcome.MOVED, why=CHANGED_OVER)
+        found = replace(found, release=online.release)
+        mapping = self._settings.mapping(system)
+        if online.release != ZERO and online.mapping != mapping.version:
+            why = "it was built under another mapping than the config has"
+            return replace(found, outcome=Outcome.UNFIT, why=why)
+        try:
+            tables = self._tables(mapping, ONLINE, online)
+            if shadow and shadow.release == self._asked.verification.release and shadow.mapping == online.mapping:
+                tables += self._tables(mapping, SHADOW, shadow)
+        except RefusedError as error:
+            return replace(found, outcome=Outcome.UNFIT, why=error.what)
+        return replace(found, tables=tuple(tables))
+
+    def _tables(self, mapping: SystemMapping, name: str, slot: SlotAnswer) -> list[TableFinding]:
+        assert slot.release is not None
+        manifest = self._manifest(slot.release)
+        right = mapping.restrict(manifest.certificate if manifest else Certificate())
+        found = []
+        for table in mapping.tables:
+            stored = slot.tables.get(table.into, TableAnswer()).sums
+            expected = right.tables.get(table.into, EMPTY_TABLE).buckets
+            found.append(
+                TableFinding(
+                    slot=name,
+                    table=table.into,
+                    dataset=table.dataset,
+                    release=slot.release,
+                    rows_stored=rows_in(stored),
+                    rows_expected=rows_in(expected),
+                    buckets=differing(stored, expected),
+                )
+            )
+        return found
+
+    def _leaves(self, round_: int, side: Expected, members: _Members) -> _Members:
+        """Differing buckets, leaf by leaf."""
+        asked = questions(members, differing_buckets)
+        self._ask(round_, AuditDepth.LEAVES, asked, "looking closer")
+        # Members and ledger are at it at the same time.
+        wanted = places(members, differing_buckets)
+        expected = {place: self._expected_leaves(side, place, buckets) for place, buckets in wanted.items()}
+        answers = self._gathering.wait(round_, AuditDepth.LEAVES, asked)
+        return {system: with_leaves(members[system], answer, expected) for system, answer in answers.items()}
+
+    def _rows(self, round_: int, side: Expected, members: _Members) -> _Members:
+        """Differing leaves, row by row, where they are not too many."""
+        here = {system: member for system, member in members.items() if member.outcome is Outcome.VERIFIED}
+        asked = questions(here, leaves_to_list)
+        self._ask(round_, AuditDepth.ROWS, asked, "looking at rows")
+        wanted = places(here, leaves_to_list)
+        expected = {place: self._expected_rows(side, place, leaves) for place, leaves in wanted.items()}
+        answers = self._gathering.wait(round_, AuditDepth.ROWS, asked)
+        return {system: with_rows(members[system], answer, expected) for system, answer in answers.items()}
+
+    def _ask(self, round_: int, depth: AuditDepth, asked: Mapping[str, Tables], word: str) -> None:
+        if asked:
+            self._gathering.ask(round_, depth, asked)
+        self._tell(asked, word)
+
+    def _tell(self, systems: Iterable[str], word: str) -> None:
+        for system in systems:
+            self._hear(system, word)
+
+    def _expected_leaves(self, side: Expected, place: Place, buckets: set[int]) -> dict[int, Bucket]:
+        manifest = self._with(place)
+        return side.leaves(place[0], manifest, place[1], buckets) if manifest else {}
+
+    def _expected_rows(self, side: Expected, place: Place, leaves: set[int]) -> dict[int, dict[Key, Lanes]]:
+        """Leaf → key → lanes."""
+        manifest = self._with(place)
+        found: dict[int, dict[Key, Lanes]] = {}
+        for key, lanes in side.rows(place[0], manifest, place[1], leaves).items() if manifest else ():
+            found.setdefault(leaf_of(key), {})[key] = lanes
+        return found
+
+    def _with(self, place: Place) -> Manifest | None:
+        """The manifest, if that release has that dataset at all."""
+        release, dataset = place
+        manifest = self._manifest(release)
+        return manifest if manifest and dataset in manifest.certificate.tables else None
+
+    def _manifest(self, release: int) -> Manifest | None:
+        if release not in self._manifests:
+            with transaction(self._engine) as conn:
+                sha256 = releases.release(conn, release).manifest
+            self._manifests[release] = read_manifest(self._store, sha256)
+        return self._manifests[release]

@@ -1,0 +1,132 @@
+"""Repair lists: the right rows for the keys that a verification found wrong, put into the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from sqlalchemy import Engine
+
+from distributor.ledger import releases
+from distributor.ledger.engine import transaction
+from distributor.model.dataset import DatasetSchema
+from distributor.model.manifest import ZERO, Chunk
+from distributor.model.repair import Repair
+from distributor.store.base import Store
+from distributor.store.chunks import CHUNK_ROWS, Op, changeset_schema, read_manifest, write_chunk
+from distributor.verification.answers import Key
+from distributor.verification.comparison import in_order
+from distributor.verification.expected import expected_side
+from distributor.verification.findings import Findings, MemberFinding, Outcome
+
+KeysByDataset = Mapping[str, Sequence[Key]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How what was found can be mended. `lists`: system → its wrong keys; `anew`: systems with too many for a list.
+
+    `left_out`: system → why a rollout to the release that is shown cannot mend it.
+    """
+
+    lists: Mapping[str, KeysByDataset]
+    anew: tuple[str, ...]
+    left_out: Mapping[str, str]
+
+    @property
+    def systems(self) -> tuple[str, ...]:
+        """Who is to be mended."""
+        return (*self.lists, *self.anew)
+
+    def keys(self, system: str) -> int | None:
+        """How many keys are mended in a system; None: all of it is loaded anew."""
+        return None if system in self.anew else sum(map(len, self.lists[system].values()))
+
+
+def plan(findings: Findings) -> Plan:
+    """What a repair would do. Pure."""
+    lists: dict[str, KeysByDataset] = {}
+    anew: list[str] = []
+    left_out: dict[str, str] = {}
+    for member in findings.differing:
+        if why := _not_here(member, findings):
+            left_out[member.system] = why
+        elif any(table.wrong is None for table in member.differing):
+            anew.append(member.system)
+        else:
+            lists[member.system] = _wrong_keys(member)
+    return Plan(lists, tuple(anew), left_out)
+
+
+def write_lists(engine: Engine, store: Store, release: int, wanted: Plan) -> dict[str, str]:
+    """System → sha256 of its repair list, which lies in the store then. Raises StoreError, UnreachableError."""
+    if not wanted.lists:
+        return {}
+    with transaction(engine) as conn:
+        sha256 = releases.release(conn, release).manifest
+    manifest = read_manifest(store, sha256)
+    everything: dict[str, set[Key]] = {}
+    for datasets in wanted.lists.values():
+        for dataset, keys in datasets.items():
+            everything.setdefault(dataset, set()).update(keys)
+    with expected_side(engine, store) as side:
+        right = {dataset: side.whole(release, manifest, dataset, list(keys)) for dataset, keys in everything.items()}
+    found = {}
+    for system, datasets in wanted.lists.items():
+        chunks = [
+            chunk
+            for dataset, keys in datasets.items()
+            for chunk in _chunks(store, manifest.schema_of(dataset), keys, right[dataset])
+        ]
+        repair = Repair(release=release, manifest=sha256, chunks=tuple(chunks))
+        found[system] = store.put(repair.model_dump_json().encode())
+    return found
+
+
+def _not_here(member: MemberFinding, findings: Findings) -> str:
+    verification = findings.asked.verification
+    if member.outcome is not Outcome.VERIFIED:
+        return f"its audit did not come to its end: {member.why}"
+    if verification.release == ZERO:
+        return "no release is online yet: the first deploy loads everything"
+    if member.release != verification.release:
+        return (
+            f"it shows release {member.release}, not {verification.release}:"
+            f" `distributor refresh {verification.environment} --systems {member.system}` brings it level first"
+        )
+    return ""
+
+
+def _wrong_keys(member: MemberFinding) -> KeysByDataset:
+    found: dict[str, set[Key]] = {}
+    for table in member.differing:
+        found.setdefault(table.dataset, set()).update(row.key for row in table.wrong or ())
+    return {dataset: sorted(keys, key=in_order) for dataset, keys in sorted(found.items())}
+
+
+def _chunks(
+    store: Store, schema: DatasetSchema, keys: Sequence[Key], right: Mapping[Key, Sequence[Any]]
+) -> list[Chunk]:
+    return [
+        write_chunk(store, schema, _changes(schema, keys[start : start + CHUNK_ROWS], right))
+        for start in range(0, len(keys), CHUNK_ROWS)
+    ]
+
+
+def _changes(schema: DatasetSchema, keys: Sequence[Key], right: Mapping[Key, Sequence[Any]]) -> pa.Table:
+    """In the columns of a changeset: the whole row as an insert, or a delete with nothing but the key."""
+    width = len(schema.columns)
+    nothing: list[str | None] = [None] * width
+    rows = []
+    for key in keys:
+        if key in right:
+            rows.append([Op.INSERT.value, *nothing, *right[key]])
+        else:
+            before = list(nothing)
+            for at, value in zip(schema.key_positions, key, strict=True):
+                before[at] = value
+            rows.append([Op.DELETE.value, *before, *nothing])
+    columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
+    return pa.table(columns, schema=changeset_schema(schema))
