@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from distributor.cli.blocking import BlockerPart, lines
 from distributor.cli.desk import Desk
 from distributor.cli.following import Picture, follow, look_once
 from distributor.cli.layout import count, grid, span
@@ -55,6 +56,8 @@ class AskedRollout(Outcome):
     """Whether `--timeout` was over first; the rollout goes on."""
     waiting_for: str
     """What it waits for, in a sentence; empty when it has ended."""
+    blockers: tuple[BlockerPart, ...]
+    """What stands behind that: each with its reason and what would help; empty with `--dry-run`."""
     remarks: tuple[str, ...]
     """With `--dry-run`: what else it would do, such as call off the rollout that goes on."""
     held: bool
@@ -98,6 +101,8 @@ class AskedRollout(Outcome):
             console.print(f"took {span(line.ended_at - line.requested_at)}, skew {line.skew}")
         if self.timed_out:
             console.print(f"stopped waiting; the rollout goes on and waits for {self.waiting_for or 'its members'}")
+            for text in lines(self.blockers):
+                console.print(text, soft_wrap=True)
         elif not self.waited:
             console.print(f"`distributor rollout {line.id[:SHORT]}` tells how it goes")
 
@@ -172,6 +177,7 @@ def _would_be(state: Environment, release: int, remarks: tuple[str, ...], waitin
         waited=False,
         timed_out=False,
         waiting_for=waiting_for,
+        blockers=(),
         remarks=remarks,
         held=bool(state.holds),
         rollout=None,
@@ -212,6 +218,7 @@ def _outcome(engine: Engine, picture: Picture, *, waited: bool) -> AskedRollout:
         waited=waited,
         timed_out=waited and not ended,
         waiting_for="" if ended else picture.waiting_for,
+        blockers=() if ended else picture.environment.blockers,
         remarks=(),
         held=bool(picture.environment.holds),
         rollout=known.rollout,

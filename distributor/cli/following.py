@@ -12,10 +12,11 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
+from distributor.cli.blocking import lines
 from distributor.cli.desk import Desk
+from distributor.cli.environments import EnvironmentStatus
 from distributor.cli.layout import count, grid
 from distributor.cli.rollouts import SHORT, RolloutLine
-from distributor.cli.standing import EnvironmentStatus
 from distributor.cli.status import look
 from distributor.errors import DistributorError, UnreachableError
 from distributor.rollout.state import RolloutState
@@ -39,7 +40,6 @@ class Picture:
     record: RolloutRecord
     environment: EnvironmentStatus
     place: int
-    coordinator_up: bool
 
     @property
     def state(self) -> RolloutState:
@@ -49,11 +49,7 @@ class Picture:
     @property
     def waiting_for(self) -> str:
         """What it waits for, in a sentence; empty when nothing in particular."""
-        if not self.place or not self.coordinator_up:
-            return self.environment.waiting_for
-        before = self.environment.rollout
-        ahead = f"; rollout {before[:SHORT]} is {self.environment.state}" if before else ""
-        return f"its turn: place {self.place} in the queue{ahead}"
+        return self.environment.waited_for_by(self.record.rollout.id)
 
 
 def follow(desk: Desk, engine: Engine, rollout_id: str, timeout: timedelta | None) -> Picture:
@@ -100,7 +96,6 @@ def look_once(desk: Desk, engine: Engine, rollout_id: str) -> Picture:
         record=record,
         environment=environment,
         place=environment.queued.index(rollout_id) + 1 if rollout_id in environment.queued else 0,
-        coordinator_up=status.coordinator == "up",
     )
 
 
@@ -126,8 +121,10 @@ def _drawn(picture: Picture) -> Group:
             f"{load.rate:,.0f}/s" if load else "",
         )
     waiting = f"waiting for: {picture.waiting_for}" if picture.waiting_for else ""
+    texts = (title, waiting, *lines(picture.environment.blockers))
     # The console of notes never wraps; a line that is drawn again and again has to.
-    return Group(Text(title, no_wrap=False, overflow="fold"), table, Text(waiting, no_wrap=False, overflow="fold"))
+    told = [Text(text, no_wrap=False, overflow="fold") for text in texts]
+    return Group(told[0], table, *told[1:])
 
 
 def _lines(desk: Desk, pictures: Iterator[Picture]) -> Picture:
@@ -150,6 +147,8 @@ def _told(picture: Picture) -> Iterator[tuple[str, str]]:
     if picture.state.ended:
         return
     yield "waiting", f"waiting for {picture.waiting_for}" if picture.waiting_for else ""
+    for blocker in picture.environment.blockers:
+        yield f"{blocker.reason} {blocker.who}", "\n".join(lines([blocker]))
     if not picture.place:
         for member in picture.environment.members:
             load = member.load

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from distributor.cli.desk import Desk
+from distributor.cli.environments import EnvironmentStatus, sentences
 from distributor.cli.outcome import Outcome
-from distributor.cli.standing import EnvironmentStatus, sentences
 from distributor.cli.status import look
 
 if TYPE_CHECKING:

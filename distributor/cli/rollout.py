@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
+from distributor.cli.blocking import BlockerPart, lines
 from distributor.cli.desk import Desk
+from distributor.cli.environments import EnvironmentStatus
 from distributor.cli.layout import grid, span, stamp
+from distributor.cli.members import MemberWord, member_word
 from distributor.cli.outcome import Outcome, Part
 from distributor.cli.rollouts import SHORT, RolloutLine
+from distributor.cli.status import look
 from distributor.errors import UsageError
 from distributor.rollout.state import Answer, Rollout
 
@@ -19,8 +23,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from distributor.ledger.rollouts import RolloutRecord
-
-MemberWord = Literal["waiting", "staged", "flipped", "reverted", "refused", "lagging"]
 
 
 class MemberPart(Part):
@@ -74,6 +76,10 @@ class RolloutOutcome(Outcome):
 
     rollout: RolloutLine
     """The rollout."""
+    waiting_for: str
+    """What its environment waits for while it goes on, in a sentence; empty when it has ended."""
+    blockers: tuple[BlockerPart, ...]
+    """What stands behind that: each with its reason and what would help."""
     members: tuple[MemberPart, ...]
     """Its members: required ones first."""
     timeline: tuple[TimelineEntry, ...]
@@ -88,6 +94,10 @@ class RolloutOutcome(Outcome):
         if line.outcome:
             console.print(line.outcome)
         console.print(f"took {line.took}, skew {line.skew}, epoch {line.epoch}")
+        if self.waiting_for:
+            console.print(f"waiting for: {self.waiting_for}", soft_wrap=True)
+        for text in lines(self.blockers, loads=True):
+            console.print(text, soft_wrap=True)
         members = grid("system", "required", "state", ">rows", "phases", "flipped (UTC)")
         for part in self.members:
             phases = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in part.phases.items())
@@ -109,19 +119,6 @@ class RolloutOutcome(Outcome):
         console.print(entries)
 
 
-def member_word(answer: Answer) -> MemberWord:
-    """The furthest that a member came."""
-    if answer.reverted:
-        return "reverted"
-    if answer.flipped_at:
-        return "flipped"
-    if answer.refusal:
-        return "refused"
-    if answer.lagging:
-        return "lagging"
-    return "staged" if answer.staged else "waiting"
-
-
 def rollout(
     desk: Desk,
     rollout_id: Annotated[
@@ -130,11 +127,14 @@ def rollout(
 ) -> RolloutOutcome:
     """Show one rollout: its timeline, what each member did and how long, and the skew."""
     with desk.reading() as conn:
-        return told(conn, find(conn, rollout_id))
+        record = find(conn, rollout_id)
+        # The ledger remembers environments that the config has no more.
+        known = record.environment in desk.settings.environments and not record.rollout.state.ended
+        return told(conn, record, look(conn, desk.settings, [record.environment]).environments[0] if known else None)
 
 
-def told(conn: Connection, record: RolloutRecord) -> RolloutOutcome:
-    """A rollout with everything that the ledger knows of it."""
+def told(conn: Connection, record: RolloutRecord, standing: EnvironmentStatus | None = None) -> RolloutOutcome:
+    """A rollout with everything that the ledger knows of it; `standing` is its environment's while it goes on."""
     from distributor.ledger.timeline import entries
 
     found = entries(conn, rollout_id=record.rollout.id)
@@ -142,6 +142,8 @@ def told(conn: Connection, record: RolloutRecord) -> RolloutOutcome:
     systems = (*sorted(record.rollout.required), *sorted(record.rollout.optional))
     return RolloutOutcome(
         rollout=RolloutLine.of(record),
+        waiting_for=standing.waited_for_by(record.rollout.id) if standing else "",
+        blockers=standing.blockers if standing else (),
         members=tuple(MemberPart.of(system, record.rollout, staged.get(system, {})) for system in systems),
         timeline=tuple(
             TimelineEntry(at=entry.at, kind=entry.kind, member=entry.member, text=entry.text) for entry in found

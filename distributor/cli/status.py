@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from distributor.cli.desk import Desk
-from distributor.cli.standing import CoordinatorWord, EnvironmentStatus, Outlook, PublishingPart, Status
+from distributor.cli.environments import EnvironmentStatus, Facts, Outlook
+from distributor.cli.members import Releases
+from distributor.cli.presence import PROCESS_SILENT, absence, word
+from distributor.cli.standing import Status, TroublePart
 from distributor.rollout.state import Environment, Member
 from distributor.telemetry import clock
-
-PROCESS_SILENT = timedelta(seconds=20)
-_NOBODY: dict[CoordinatorWord, str] = {
-    "up": "",
-    "silent": "the coordinator, which was not heard of lately",
-    "stopped": "a coordinator: none is running (`distributor serve coordinator`)",
-    "unheard": "a coordinator: none is running (`distributor serve coordinator`)",
-}
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +20,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-    from distributor.ledger.processes import Presence
+    from distributor.ledger.processes import Trouble
+    from distributor.ledger.releases import ReleaseRecord
     from distributor.settings import Settings
 
 
@@ -49,43 +44,48 @@ def look(conn: Connection, settings: Settings, names: Sequence[str]) -> Status:
     """How these environments stand at this moment."""
     from sqlalchemy import func, select
 
-    from distributor.ledger import processes, progress, rollouts, tables
+    from distributor.ledger import processes, releases, tables
 
     chosen = states(conn, settings, names)
-    loads = progress.latest(conn)
-    newest = conn.execute(select(func.max(tables.releases.c.number))).scalar_one() or 0
+    head = releases.head(conn)
     shown = {member.shows for state in chosen.values() for member in state.members.values()}
     now = clock.now()
     presence = processes.presence(conn, "coordinator")
-    coordinator = _word(presence, now)
-    trouble = processes.trouble(conn, "publisher", now - PROCESS_SILENT)
-    outlook = Outlook(newest, _followed_at(conn, shown), now, _NOBODY[coordinator])
+    lately = now - PROCESS_SILENT
+    cut_off = processes.trouble(conn, "coordinator", lately, of_all=True)
+    outlook = Outlook(
+        now, Releases(head.number if head else 0, _followed_at(conn, shown)), absence(presence, cut_off, now)
+    )
     letters = select(func.count()).where(tables.dead_letters.c.state == "waiting")
     return Status(
         at=now,
-        newest_release=newest,
-        coordinator=coordinator,
+        newest_release=outlook.releases.newest,
+        coordinator=word(presence, now),
         coordinator_seen_at=presence.seen_at,
-        publishing_stopped=PublishingPart(since=trouble.since, why=trouble.why) if trouble else None,
+        coordinator_trouble=_trouble(cut_off),
+        publishing_stopped=_trouble(processes.trouble(conn, "publisher", lately)),
         dead_letters=conn.execute(letters).scalar_one(),
         environments=tuple(
-            EnvironmentStatus.of(
-                state,
-                outlook,
-                {load.system: load for load in loads if load.environment == name},
-                ended.rollout if (ended := rollouts.newest_ended(conn, name)) else None,
-            )
-            for name, state in chosen.items()
+            EnvironmentStatus.of(state, outlook, _facts(conn, state, head)) for state in chosen.values()
         ),
     )
 
 
-def _word(presence: Presence, now: datetime) -> CoordinatorWord:
-    if presence.seen_at is None:
-        return "unheard"
-    if presence.beat_at and now - presence.beat_at < PROCESS_SILENT:
-        return "up"
-    return "silent" if presence.seen_at == presence.beat_at else "stopped"
+def _facts(conn: Connection, state: Environment, head: ReleaseRecord | None) -> Facts:
+    from distributor.ledger import progress, rollouts, stalls
+    from distributor.triggers.lagging import not_followed
+
+    ended = rollouts.newest_ended(conn, state.name)
+    return Facts(
+        loads={load.system: load for load in progress.latest(conn, state.name)},
+        stalls=stalls.latest(conn, state.name),
+        not_followed=not_followed(conn, state, head) if head else None,
+        last_ended=ended.rollout if ended else None,
+    )
+
+
+def _trouble(found: Trouble | None) -> TroublePart | None:
+    return TroublePart(since=found.since, why=found.why) if found else None
 
 
 def states(conn: Connection, settings: Settings, names: Sequence[str]) -> dict[str, Environment]:

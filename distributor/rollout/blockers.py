@@ -119,7 +119,9 @@ def _detach(state: Environment, system: str) -> str:
 
 def _found(state: Environment, now: datetime, beside: Beside) -> Iterator[Blocker]:
     if beside.away:
+        # Whoever is not heard of then may well be there: nobody listens, or nothing gets through.
         yield beside.away
+        return
     if state.active:
         yield from _of_active(state, state.active, now, beside)
     else:
@@ -148,11 +150,11 @@ def _of_idle(state: Environment, now: datetime) -> Iterator[Blocker]:
     if state.mixed:
         shown = sorted({member.shows for member in members.values()})
         helps = tuple(f"distributor deploy {state.name} --release {release}" for release in shown)
-        yield Blocker(Reason.BLOCKED, state.name, f"{state.name} waits for an operator: {state.blocked}", None, helps)
+        yield Blocker(Reason.BLOCKED, "an operator", "an operator has to pick the release to go on from", None, helps)
     elif state.blocked:
         for name, member in members.items():
             if member.floor < state.epoch:
-                what = f"{name} has not said yet what it shows: {state.blocked}"
+                what = f"{name} has not said yet what it shows"
                 yield Blocker(Reason.BLOCKED, name, what, member.heard_at, (serve(state.name, name),))
     elif state.queue:
         first = state.queue[0]
@@ -176,7 +178,7 @@ def _of_hold(state: Environment, hold: Hold) -> Blocker:
     return Blocker(
         Reason.HOLD,
         hold.owner,
-        f"{hold.owner} holds {state.name}{until}: {hold.reason}",
+        f"held by {hold.owner}{until}: {hold.reason}",
         hold.placed_at,
         (f"distributor release-hold {state.name}{owner}",),
     )
