@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Self
 
 import psycopg
@@ -22,6 +24,7 @@ from distributor.ledger.releases import head, insert_release, publish_lock
 from distributor.model.certificate import EMPTY_TABLE, Certificate, TableCertificate
 from distributor.model.manifest import ZERO, Chunk, Counts, Manifest
 from distributor.publishing import image, keyed
+from distributor.publishing.ahead import ahead
 from distributor.publishing.changeset import ChangesetWriter
 from distributor.publishing.compare import Comparison
 from distributor.publishing.drift import next_schemas, settled
@@ -132,21 +135,25 @@ class Publisher:
         identities = {name: source.identity for name, source in sources.items()}
         known = {schema.dataset for schema in parent.manifest.schemas} if parent.manifest else set()
         whole = {name for name in sources if name in taken.whole or identities[name] != compared.get(name)}
-        changed: dict[str, _Changed] = {}
-        for name, source in sources.items():
-            store = None if dry_run else self._store
-            writer = ChangesetWriter(source.schema, store, parent.certificate(name))
-            with clear_errors("ledger"):
+        store = None if dry_run else self._store
+        writers = {name: ChangesetWriter(s.schema, store, parent.certificate(name)) for name, s in sources.items()}
+        keyed_sources = [name for name in sources if name in known and name not in whole and taken.keys.get(name)]
+        with clear_errors("ledger"):
+            for name, source in sources.items():
                 if name not in known:
                     with watch.phase("read"):
                         rows = self._told(all_rows(master, source), name, hear)
-                        image.fill(raw, source.schema, writer.inserting(rows))
+                        image.fill(raw, source.schema, writers[name].inserting(rows))
                 elif name in whole:
-                    self._compare(raw, source, self._told(all_rows(master, source), name, hear), writer, watch)
-                elif keys := taken.keys.get(name):
-                    rows = rows_of_keys(master, source, keys)
-                    self._compare_keyed(raw, source, self._told(rows, name, hear), writer, watch)
-            changed[name] = _Changed(tuple(writer.chunks), writer.counts, writer.certificate)
+                    self._compare(raw, source, self._told(all_rows(master, source), name, hear), writers[name], watch)
+            blocks = (
+                (name, block)
+                for name in keyed_sources
+                for block in self._told(rows_of_keys(master, sources[name], taken.keys[name]), name, hear)
+            )
+            for name, read in groupby(ahead(blocks), itemgetter(0)):
+                self._compare_keyed(raw, sources[name], (block for _, block in read), writers[name], watch)
+        changed = {name: _Changed(tuple(w.chunks), w.counts, w.certificate) for name, w in writers.items()}
         if moved := {name: at for name, at in identities.items() if compared.get(name) != at}:
             image.save_sources(raw, moved)
         counts = {name: part.counts for name, part in changed.items()}
