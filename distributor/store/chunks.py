@@ -22,6 +22,9 @@ from distributor.model.manifest import Chunk, Manifest
 from distributor.store.base import Store
 
 CHUNK_ROWS = 50_000
+# What is handed on at once; of wide rows fewer, for one chunk of them may be larger than a small machine's memory.
+PIECE_ROWS = 10_000
+PIECE_BYTES = 16 << 20
 OP = "op"
 BEFORE = "before."
 AFTER = "after."
@@ -82,11 +85,11 @@ def write_chunk(store: Store, schema: DatasetSchema, table: pa.Table) -> Chunk:
 
 def read_chunk(store: Store, chunk: Chunk, schema: DatasetSchema) -> pa.Table:
     """A chunk in the columns of `changeset_schema`. Raises StoreError: missing, damaged, or of another shape."""
-    return pa.concat_tables(chunk_pieces(store, chunk, schema, max(chunk.rows, 1)))
+    return pa.concat_tables([changeset_schema(schema).empty_table(), *chunk_pieces(store, chunk, schema)])
 
 
-def chunk_pieces(store: Store, chunk: Chunk, schema: DatasetSchema, rows: int) -> Iterator[pa.Table]:
-    """A chunk like `read_chunk`, in tables of at most `rows` rows; one without rows when it is empty.
+def chunk_pieces(store: Store, chunk: Chunk, schema: DatasetSchema) -> Iterator[pa.Table]:
+    """A chunk like `read_chunk`, in tables of at most PIECE_ROWS rows and about PIECE_BYTES octets.
 
     The bytes are read once and verified before anything of them is handed out. Raises StoreError like `read_chunk`.
     """
@@ -99,9 +102,7 @@ def chunk_pieces(store: Store, chunk: Chunk, schema: DatasetSchema, rows: int) -
             _check(found, schema, where)
         if file.metadata.num_rows != chunk.rows:
             raise StoreError(f"it has {file.metadata.num_rows} rows, the manifest says {chunk.rows}", where=where)
-        if not chunk.rows:
-            yield wanted.empty_table()
-        for batch in file.iter_batches(rows, use_threads=False):
+        for batch in file.iter_batches(_piece_rows(file.metadata), use_threads=False):
             piece = pa.Table.from_batches([batch])
             ops = set(pc.unique(piece[OP]).to_pylist())
             if unknown := ops - _OPS:
@@ -111,6 +112,11 @@ def chunk_pieces(store: Store, chunk: Chunk, schema: DatasetSchema, rows: int) -
         raise
     except (pa.ArrowException, OSError) as error:
         raise StoreError("this is no Parquet file", where=where, mend="Publish again.") from error
+
+
+def _piece_rows(metadata: pq.FileMetaData) -> int:
+    octets = sum(metadata.row_group(at).total_byte_size for at in range(metadata.num_row_groups))
+    return max(1, min(PIECE_ROWS, PIECE_BYTES * metadata.num_rows // max(octets, 1)))
 
 
 def write_manifest(store: Store, manifest: Manifest) -> str:

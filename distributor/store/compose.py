@@ -20,31 +20,27 @@ from distributor.errors import StoreError
 from distributor.model.dataset import DatasetSchema
 from distributor.store.base import Store
 from distributor.store.chain import Chain, Direction, Step
-from distributor.store.chunks import AFTER, BEFORE, OP, Op, changeset_schema, chunk_pieces, read_chunk
+from distributor.store.chunks import AFTER, BEFORE, OP, PIECE_ROWS, Op, changeset_schema, chunk_pieces
 from distributor.store.spill import LEVELS, Spill
 
 MOST_BYTES = 48 << 20
 """Octets of changes that are gathered before they are replaced by their net, which takes about as much again."""
 
-# Wide rows: what is handed on at once must not weigh more than what is composed.
-_PIECE_ROWS = 10_000
-
 
 def net_delta(store: Store, chain: Chain, schema: DatasetSchema) -> Iterator[pa.Table]:
-    """The net delta of one dataset in tables of at most CHUNK_ROWS rows, no key twice over all of them.
+    """The net delta of one dataset in tables of at most PIECE_ROWS rows, no key twice over all of them.
 
     Raises StoreError when a chunk is missing, damaged or of another shape, or when memory or temporary room runs out.
     """
     steps = chain.touching(schema.dataset)
+    changes = _changes(store, steps, schema)
     with _clear_errors(schema.dataset):
-        if len(steps) == 1:
-            for chunk in steps[0].chunks(schema.dataset):
-                table = read_chunk(store, chunk, schema)
-                yield table if steps[0].direction is Direction.FORWARD else reverse(table, schema)
-        elif steps:
-            for table in _composed(_changes(store, steps, schema), schema):
-                for start in range(0, table.num_rows, _PIECE_ROWS):
-                    yield table.slice(start, _PIECE_ROWS)
+        if len(steps) <= 1:
+            yield from changes
+            return
+        for table in _composed(changes, schema):
+            for start in range(0, table.num_rows, PIECE_ROWS):
+                yield table.slice(start, PIECE_ROWS)
 
 
 def reverse(table: pa.Table, schema: DatasetSchema) -> pa.Table:
@@ -61,7 +57,7 @@ def _changes(store: Store, steps: tuple[Step, ...], schema: DatasetSchema) -> It
     """The rows of all changesets, in the order of the chain and each in the direction of its step."""
     for step in steps:
         for chunk in step.chunks(schema.dataset):
-            for table in chunk_pieces(store, chunk, schema, _PIECE_ROWS):
+            for table in chunk_pieces(store, chunk, schema):
                 yield table if step.direction is Direction.FORWARD else reverse(table, schema)
 
 
@@ -83,20 +79,19 @@ def _composed(changes: Iterable[pa.Table], schema: DatasetSchema, level: int = 0
                 gathered.append(net)
             weight = sum(table.get_total_buffer_size() for table in gathered)
             del net, table
+        net = _net(gathered, schema)
         if not spill:
-            yield _net(gathered, schema)
+            yield net
             return
-        if gathered:
-            net = _net(gathered, schema)
-            spill.add(net, _keys(net, schema))
-            del net
+        spill.add(net, _keys(net, schema))
+        del net
         for part in spill.parts():
             yield from _composed(part, schema, level + 1)
 
 
 def _net(gathered: list[pa.Table], schema: DatasetSchema) -> pa.Table:
     """One row per key that ends otherwise than it began. Empties the list: nothing may be in memory once more."""
-    changes = pa.concat_tables(gathered).combine_chunks()
+    changes = pa.concat_tables([changeset_schema(schema).empty_table(), *gathered]).combine_chunks()
     gathered.clear()
     keys = {f"k{at}": column for at, column in enumerate(_keys(changes, schema))}
     rows = pa.table({**keys, "row": pa.array(range(changes.num_rows), pa.int32())})
@@ -139,9 +134,10 @@ def _clear_errors(dataset: str) -> Iterator[None]:
             mend=f"Give the process more memory: composing takes about {3 * MOST_BYTES >> 20} MB.",
         ) from error
     except OSError as error:
+        # Chunks are read elsewhere, and say their own errors.
         raise StoreError(
             f"the changesets of {dataset} are too many for memory and cannot be kept on the disk: "
             f"{error.strerror or error}",
-            where=tempfile.gettempdir(),
+            where=f"compose, in {tempfile.tempdir or 'the temporary directory'}",
             mend="Make room there, or let TMPDIR name a directory that has it.",
         ) from error

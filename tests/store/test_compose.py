@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import random
 import tempfile
 from pathlib import Path
 
@@ -11,51 +11,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distributor.errors import StoreError
-from distributor.model.certificate import Certificate
-from distributor.model.manifest import Chunk, Manifest
+from distributor.store import compose
 from distributor.store.chain import walk
-from distributor.store.chunks import write_chunk, write_manifest
 from distributor.store.compose import net_delta
 from distributor.store.directory import DirectoryStore
-from tests.store.rows import SCHEMA, Row, State, as_changes, as_table, difference, key_of, state
+from tests.store.releases import publish
+from tests.store.rows import SCHEMA, Row, State, as_changes, difference, key_of, state
 
 TEXT = st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=4)
 VALUE = st.one_of(st.none(), st.just(""), TEXT)
 KEY_PART = st.sampled_from(["", "1", "1:", "ab", "a'b", "ü"])
 ROW = st.tuples(VALUE, KEY_PART, KEY_PART, VALUE)
 STATE = st.lists(ROW, max_size=10, unique_by=key_of).map(state)
-STATES = st.lists(STATE, min_size=2, max_size=6)
-
-
-def publish(store: DirectoryStore, states: list[State], chunk_rows: int = 3) -> list[str | None]:
-    """Writes the states as releases 0, 1, …; returns their manifests."""
-    manifests: list[str | None] = [None]
-    for number in range(1, len(states)):
-        table = as_table(difference(states[number - 1], states[number]))
-        chunks: tuple[Chunk, ...] = tuple(
-            write_chunk(store, SCHEMA, table.slice(at, chunk_rows)) for at in range(0, table.num_rows, chunk_rows)
-        )
-        manifest = Manifest(
-            release=number,
-            parent_release=number - 1,
-            parent=manifests[-1],
-            created_at=datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
-            schemas=(SCHEMA,),
-            chunks=chunks,
-            counts={},
-            certificate=Certificate(),
-        )
-        manifests.append(write_manifest(store, manifest))
-    return manifests
+STATES = st.lists(STATE, min_size=2, max_size=8)
 
 
 @settings(deadline=None, max_examples=60)
-@given(STATES, st.data())
-def test_the_net_delta_is_the_difference_of_the_ends(states: list[State], data: st.DataObject) -> None:
+@given(STATES, st.sampled_from([0, 300, compose.MOST_BYTES]), st.data())
+def test_the_net_delta_is_the_difference_of_the_ends(states: list[State], most: int, data: st.DataObject) -> None:
     states = [{}, *states]
     start = data.draw(st.integers(0, len(states) - 1))
     end = data.draw(st.integers(0, len(states) - 1))
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compose, "MOST_BYTES", most)
         store = DirectoryStore(Path(directory) / "it's a store")
         manifests = publish(store, states)
         chain = walk(store, manifests[end], end, manifests[start], start)
@@ -63,14 +41,48 @@ def test_the_net_delta_is_the_difference_of_the_ends(states: list[State], data: 
         assert chain.rows >= len(difference(states[start], states[end]))
 
 
-def test_passes_by_key_find_every_row_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("distributor.store.compose.MOST_BYTES", 5_000)
+@pytest.fixture(scope="module")
+def long_history(tmp_path_factory: pytest.TempPathFactory) -> tuple[DirectoryStore, list[State], list[str | None]]:
+    """300 releases over 40 keys, of which each comes, changes and goes many times."""
+    chance = random.Random(7)
+    states: list[State] = [{}]
+    for turn in range(300):
+        rows = dict(states[-1])
+        for _ in range(chance.randint(1, 6)):
+            key = chance.choice("ABab"), str(chance.randrange(10))
+            if rows.pop(key, None) is None or chance.random() < 0.6:
+                rows[key] = (chance.choice([None, "", str(turn)]), key[1], key[0], chance.choice([None, "1"]))
+        states.append(rows)
+    store = DirectoryStore(tmp_path_factory.mktemp("long"))
+    return store, states, publish(store, states)
+
+
+@pytest.mark.parametrize("most", [4_000, compose.MOST_BYTES])
+@pytest.mark.parametrize(("start", "end"), [(0, 300), (300, 0), (250, 40)])
+def test_hundreds_of_releases_are_the_difference_of_their_ends(
+    long_history: tuple[DirectoryStore, list[State], list[str | None]],
+    monkeypatch: pytest.MonkeyPatch,
+    most: int,
+    start: int,
+    end: int,
+) -> None:
+    store, states, manifests = long_history
+    monkeypatch.setattr(compose, "MOST_BYTES", most)
+    chain = walk(store, manifests[end], end, manifests[start], start)
+    assert len(chain.touching("prices")) > 0.9 * abs(end - start)
+    assert as_changes(net_delta(store, chain, SCHEMA)) == difference(states[start], states[end])
+
+
+def test_a_heavy_net_is_composed_part_by_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compose, "MOST_BYTES", 5_000)
     rows: list[list[Row]] = [[(str(turn), str(n), "k", None) for n in range(100 * (turn + 1))] for turn in range(3)]
     states: list[State] = [{}, *map(state, rows)]
     store = DirectoryStore(tmp_path)
     manifests = publish(store, states, 40)
     chain = walk(store, manifests[3], 3, None, 0)
-    assert as_changes(net_delta(store, chain, SCHEMA)) == difference({}, states[3])
+    parts = list(net_delta(store, chain, SCHEMA))
+    assert as_changes(parts) == difference({}, states[3])
+    assert max(part.nbytes for part in parts) <= 5_000
 
 
 def test_one_changeset_is_handed_on_chunk_by_chunk(tmp_path: Path) -> None:

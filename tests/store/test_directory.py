@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pyarrow as pa
 import pytest
 
 from distributor.errors import StoreError, StoreFullError
-from distributor.store.chunks import read_chunk, read_manifest, write_chunk
+from distributor.model.manifest import Manifest
+from distributor.store.chunks import Link, read_chunk, read_link, read_manifest, write_chunk, write_manifest
 from distributor.store.directory import DirectoryStore
+from tests.store.releases import Releases
 from tests.store.room import little_room
 from tests.store.rows import SCHEMA, as_changes, as_table, difference, state
 
@@ -110,5 +113,16 @@ def test_a_chunk_of_another_shape_is_refused(tmp_path: Path) -> None:
 
 def test_a_manifest_of_another_version_is_refused(tmp_path: Path) -> None:
     store = DirectoryStore(tmp_path)
-    with pytest.raises(StoreError, match="no manifest that this program can read"):
-        read_manifest(store, store.put(b'{"release": 1}'))
+    for read in (read_manifest, read_link):
+        with pytest.raises(StoreError, match="no manifest that this program can read"):
+            read(store, store.put(b'{"release": 1}'))
+
+
+def test_a_link_is_a_manifest_less_what_a_chain_does_not_need(tmp_path: Path) -> None:
+    manifest = Releases(DirectoryStore(tmp_path)).add(as_table(difference({}, state([("1", "a", "b", None)]))))
+    assert Link.model_fields.keys() == Manifest.model_fields.keys()
+    link = read_link(DirectoryStore(tmp_path), write_manifest(DirectoryStore(tmp_path), manifest))
+    assert (link.release, link.parent_release, link.parent, link.chunks) == (1, 0, None, manifest.chunks)
+    newer = json.dumps(json.loads(manifest.model_dump_json()) | {"edition": "masked"})
+    with pytest.raises(StoreError, match=r"edition.*newer version"):
+        read_link(DirectoryStore(tmp_path), DirectoryStore(tmp_path).put(newer.encode()))
