@@ -10,7 +10,7 @@ in the thread of the load it would wait in vain), and a load for `member`.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from consumers.adapters import sqlite_layout as layout
 from consumers.adapters.base import Batch, Obstacle, TableSpec, Touched
+from consumers.adapters.sqlite_audit import SQLiteAuditing, audited
 from consumers.adapters.sqlite_file import File
 from consumers.adapters.sqlite_text import Value, quoted, readers, stored
 from distributor.errors import ConfigError
@@ -42,6 +43,7 @@ class SQLiteAdapter:
         self._where = str(path)
         self._control = File(path)
         self._bulk = File(path)
+        self._audits = File(path)
 
     def prepare(self, environment: str, system: str, tables: Sequence[TableSpec]) -> None:
         """Creates what is missing. Raises as `sqlite_layout.prepare` does, or UnreachableError."""
@@ -65,7 +67,17 @@ class SQLiteAdapter:
     def audit(self, slot: SlotName, table: TableSpec) -> TableCertificate:
         """The certificate of everything that SELECT returns from a slot."""
         with self._bulk.transaction("DEFERRED") as connection:
-            return _certify(table.schema, connection.execute(_select(slot, table)))
+            return audited(connection, slot, table)
+
+    @contextmanager
+    def auditing(self) -> Iterator[SQLiteAuditing]:
+        """A snapshot of the member's row and both slots."""
+        with self._audits.transaction("DEFERRED") as connection:
+            yield SQLiteAuditing(connection, self._audits)
+
+    def interrupt(self) -> None:
+        """Ends an audit that runs."""
+        self._audits.interrupt()
 
     def read(self, slot: SlotName, table: TableSpec) -> pa.Table:
         """All rows of a slot as canonical texts; small tables only."""
@@ -86,9 +98,10 @@ class SQLiteAdapter:
         return Obstacle(what, f"lsof {quote(self._where)}")
 
     def close(self) -> None:
-        """Gives both connections back."""
+        """Gives all connections back."""
         self._control.close()
         self._bulk.close()
+        self._audits.close()
 
 
 class SQLiteMember:
@@ -130,6 +143,11 @@ class SQLiteLoading:
                 _upsert(self._slot, table), _values(batch.upserts, schema, schema.column_names)
             )
             return Touched(before, self._stored(table, keys))
+
+    def audit(self, table: TableSpec, only: Collection[int] = ()) -> TableCertificate:
+        """The certificate of everything that the slot holds by now."""
+        with self._fitting(table):
+            return audited(self._connection, self._slot, table, only)
 
     def commit(self, guard: Callable[[MemberRow], MemberRow | None]) -> MemberRow | None:
         """Asks the guard under the write lock that the load holds anyway, and commits."""

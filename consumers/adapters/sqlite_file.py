@@ -20,6 +20,7 @@ _PASSING = {
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_INTERRUPT,
 }
 
 
@@ -65,6 +66,13 @@ class File:
             except sqlite3.OperationalError as error:
                 return error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
         return False
+
+    def interrupt(self) -> None:
+        """Ends the statement that runs, if one does, with an UnreachableError. For other threads."""
+        connection = self._connection
+        if connection is not None:
+            with suppress(sqlite3.ProgrammingError):
+                connection.interrupt()
 
     def close(self) -> None:
         """Gives the connection back."""

@@ -1,0 +1,141 @@
+"""Audits in SQLite: texts are made in its SQL where it can, hashes in Python, a row at a time.
+
+A row at a time, because between two rows whoever else waits for the interpreter gets it: a flip in the worker's thread
+does not wait for an audit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import struct
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
+
+from consumers.adapters.base import StoredRow, TableSpec
+from consumers.adapters.sqlite_file import File
+from consumers.adapters.sqlite_layout import read_row, slot_table
+from consumers.adapters.sqlite_text import quoted, readable, readers
+from distributor.model.certificate import BUCKETS, Bucket, TableCertificate, field_text, from_sums
+from distributor.model.types import Kind, LogicalType
+from distributor.rollout.member_row import SlotName
+
+_LANES = struct.Struct(">QQ")
+_WANTED = "_distributor_wanted"
+
+
+class SQLiteAuditing:
+    """A snapshot: a read transaction, which no writer waits for in WAL mode."""
+
+    def __init__(self, connection: sqlite3.Connection, file: File) -> None:
+        self._connection = connection
+        self.row = read_row(connection, str(file.path))
+
+    def buckets(self, slot: SlotName, table: TableSpec, only: Collection[int] = ()) -> TableCertificate:
+        """The certificate of everything stored, or of the given buckets."""
+        return audited(self._connection, slot, table, only)
+
+    def leaves(self, slot: SlotName, table: TableSpec, buckets: Collection[int]) -> dict[int, Bucket]:
+        """Rows and lanes per leaf, of all leaves with rows in the given buckets."""
+        wanted = frozenset(buckets)
+        rows = _rows(self._connection, slot, table, lambda leaf: (leaf >> 8) % BUCKETS in wanted)
+        return _summed((leaf, first, second) for leaf, first, second, _ in rows).buckets
+
+    def rows(self, slot: SlotName, table: TableSpec, leaves: Collection[int]) -> list[StoredRow]:
+        """Every row of the given leaves."""
+        found = _rows(self._connection, slot, table, frozenset(leaves).__contains__)
+        return [StoredRow(_values(key), first, second) for _, first, second, key in found]
+
+
+def audited(
+    connection: sqlite3.Connection, slot: SlotName, table: TableSpec, only: Collection[int] = ()
+) -> TableCertificate:
+    """The certificate of everything that a slot holds, as this transaction sees it, or of some buckets."""
+    wanted = frozenset(only)
+    rows = _rows(connection, slot, table, (lambda leaf: (leaf >> 8) % BUCKETS in wanted) if wanted else None)
+    return _summed(((leaf >> 8) % BUCKETS, first, second) for leaf, first, second, _ in rows)
+
+
+def _summed(rows: Iterator[tuple[int, int, int]]) -> TableCertificate:
+    sums: dict[int, list[int]] = {}
+    for number, first, second in rows:
+        entry = sums.setdefault(number, [0, 0, 0])
+        entry[0] += 1
+        entry[1] += first
+        entry[2] += second
+    return from_sums({number: (rows, first, second) for number, (rows, first, second) in sums.items()})
+
+
+def _rows(
+    connection: sqlite3.Connection, slot: SlotName, table: TableSpec, wanted: Callable[[int], bool] | None
+) -> Iterator[tuple[int, int, int, bytes]]:
+    """Leaf, both lanes and key text of the rows in wanted leaves; no text is made of any other row."""
+    fields = [_field(connection, at, column.name, column.type) for at, column in enumerate(table.schema.columns)]
+    key = _joined([fields[at] for at in table.schema.key_positions])
+    dataset = "'" + field_text(table.schema.dataset).replace("'", "''") + "'"
+    query = f"SELECT {key}, {_joined([dataset, *fields])} FROM {slot_table(slot, table.name)}"
+    if wanted is not None:
+        connection.create_function(_WANTED, 1, lambda text: wanted(_leaf(text)), deterministic=True)
+        query += f" WHERE {_WANTED}({key})"
+    md5, unpack = hashlib.md5, _LANES.unpack
+    for key_text, row_text in connection.execute(query):
+        first, second = unpack(md5(row_text, usedforsecurity=False).digest())
+        yield _leaf(key_text), first, second, key_text
+
+
+def _leaf(key_text: bytes) -> int:
+    return int.from_bytes(hashlib.md5(key_text, usedforsecurity=False).digest()[:2], "big")
+
+
+def _joined(fields: Sequence[str]) -> str:
+    """All fields as one blob. In pairs of pairs: SQLite limits how deep an expression is, not how wide."""
+    parts = list(fields)
+    while len(parts) > 1:
+        parts = [f"({' || '.join(parts[at : at + 2])})" for at in range(0, len(parts), 2)]
+    return f"CAST({parts[0]} AS BLOB)"
+
+
+def _field(connection: sqlite3.Connection, at: int, name: str, type_: LogicalType) -> str:
+    """The field of a column. What is stored as its type says has its text in SQL, all else from `readers`."""
+    column, (read,) = quoted(name), readers((type_,))
+
+    def strange(is_text: int, value: Any) -> str:
+        return field_text(read(readable(value) if is_text else value))
+
+    function = f"_distributor_field_{at}"
+    # Texts as blobs: SQLite's module would not give any to a function that are no UTF-8.
+    connection.create_function(function, 2, strange, deterministic=True)
+    text = f"typeof({column}) = 'text'"
+    other = f"{function}({text}, CASE WHEN {text} THEN CAST({column} AS BLOB) ELSE {column} END)"
+    return f"CASE WHEN {column} IS NULL THEN '-' {_plain(column, type_)} ELSE {other} END"
+
+
+def _plain(column: str, type_: LogicalType) -> str:
+    kind = f"typeof({column})"
+    match type_.kind:
+        case Kind.BOOLEAN:
+            return f"WHEN {column} IS 1 THEN '4:true' WHEN {column} IS 0 THEN '5:false'"
+        case Kind.BYTES:
+            return f"WHEN {kind} = 'blob' THEN (2 + 2 * length({column})) || ':\\x' || lower(hex({column}))"
+        case Kind.DOUBLE:
+            return ""
+        case Kind.INTEGER:
+            return f"WHEN {kind} = 'integer' THEN length({column}) || ':' || {column}"
+        case Kind.DECIMAL if type_.fits_a_double:
+            return f"WHEN {kind} = 'integer' THEN length({column}) || ':' || {column}"
+        case _:
+            return f"WHEN {kind} = 'text' THEN length(CAST({column} AS BLOB)) || ':' || {column}"
+
+
+def _values(key_text: bytes) -> tuple[str | None, ...]:
+    """The texts of a key from its fields."""
+    values: list[str | None] = []
+    while key_text:
+        if key_text.startswith(b"-"):
+            values.append(None)
+            key_text = key_text[1:]
+        else:
+            length, _, rest = key_text.partition(b":")
+            values.append(readable(rest[: int(length)]))
+            key_text = rest[int(length) :]
+    return tuple(values)
