@@ -112,7 +112,7 @@ def _holds(waiting: _Ours, holder: _Holder) -> str:
         # Only this service takes these; the one for a slot has a class, the one for making tables has none.
         return "loads the same slot" if waiting.lock_class else "makes the same tables"
     if waiting.lock in ("transactionid", "tuple"):
-        return f"has changed a row{f' of {waiting.relation}' if waiting.relation else ''} and not committed"
+        return f"has locked a row{f' of {waiting.relation}' if waiting.relation else ''} and not committed"
     if holder.modes is None:
         return f"stands before it in the queue for {waiting.relation or waiting.lock}"
     return f"holds {holder.modes} on {waiting.relation or waiting.lock}"

@@ -99,7 +99,7 @@ def test_a_row_that_somebody_changed_and_did_not_commit(url: str, adapter: Postg
         with stuck(adapter) as obstacle:
             found = obstacle()
             other.rollback()
-    assert "which has changed a row" in found.what
+    assert "which has locked a row" in found.what
     assert " and not committed; its last query: DELETE FROM" in found.what
 
 

@@ -31,6 +31,7 @@ from distributor.wire.messages import (
     RevertCommand,
     SettleCommand,
     StageCommand,
+    StalledReport,
 )
 from tests.consumers.catalogue import Catalogue, Content
 from tests.support import wait_for
@@ -40,7 +41,7 @@ MAPPING = SystemMapping(
     system=SYSTEM,
     tables=(TableMapping(dataset="products", into="items"), TableMapping(dataset="prices", into="prices")),
 )
-Report = TypeVar("Report", bound=MemberReport)
+Report = TypeVar("Report", bound=Message)
 
 
 class Coordinator:
@@ -58,7 +59,7 @@ class Coordinator:
             self._channel.queue_declare(queue.name, durable=True, arguments=queue.arguments)
             for exchange, key in queue.bindings:
                 self._channel.queue_bind(queue.name, exchange, key)
-        self.reports: list[MemberReport] = []
+        self.reports: list[MemberReport | StalledReport] = []
         self._passed = 0
         self.traceparents: list[str | None] = []
 
@@ -123,8 +124,8 @@ class Coordinator:
                 return
             received = from_amqp(properties.headers, properties.content_type, body or b"")
             message: Message = received.message
-            assert isinstance(message, MemberReport)
-            if not isinstance(message, ProgressReport):
+            assert isinstance(message, MemberReport | StalledReport)
+            if not isinstance(message, ProgressReport | StalledReport):
                 self.traceparents.append(received.traceparent)
             self.reports.append(message)
 
