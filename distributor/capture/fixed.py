@@ -10,6 +10,7 @@ from psycopg import errors as postgres
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from distributor.errors import BadInputError, ConfigError, DistributorError, SchemaError, UnreachableError
+from distributor.settings import lines
 
 CANONICAL_SETTINGS = {
     "DateStyle": "ISO, YMD",
@@ -40,9 +41,10 @@ def connect(url: str, *, application: str = "distributor") -> psycopg.Connection
             "this is no URL", where="master.url", mend="Write postgresql://user:password@host:port/database."
         ) from error
     fixed = " ".join(f"-c {name}={value.replace(' ', '')}" for name, value in _SESSION_SETTINGS.items())
-    given["options"] = f"{given.get('options', '')} {fixed}".strip()
+    given["options"] = f"{given.get('options', '')} {lines.SERVER} {fixed}".strip()
     given["client_encoding"] = "UTF8"
-    given.setdefault("connect_timeout", 5)
+    for name, value in {"connect_timeout": 5, **lines.CLIENT}.items():
+        given.setdefault(name, value)
     given.setdefault("application_name", application)
     with clear_errors(where_of(url)):
         return psycopg.connect(make_conninfo("", **given))

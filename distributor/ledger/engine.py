@@ -11,6 +11,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError, ProgrammingError
 
 from distributor.errors import ConfigError, NotInitialisedError, UnreachableError
+from distributor.settings import lines
 
 
 def parse_url(url: str) -> URL:
@@ -36,7 +37,12 @@ def ledger_engine(url: str) -> Engine:
         parse_url(url),
         pool_size=4,
         max_overflow=8,
-        connect_args={"connect_timeout": 5, "application_name": "distributor", "options": "-c timezone=UTC"},
+        connect_args={
+            "connect_timeout": 5,
+            "application_name": "distributor",
+            "options": f"-c timezone=UTC {lines.SERVER}",
+            **lines.CLIENT,
+        },
     )
 
 

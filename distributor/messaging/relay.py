@@ -16,6 +16,7 @@ from distributor.ledger import audit, outbox
 from distributor.ledger.engine import clear_errors, first_line
 from distributor.messaging.amqp import Broker, Parcel
 from distributor.messaging.finishing import finishing
+from distributor.settings import lines
 from distributor.telemetry import attributes as name
 from distributor.telemetry.clock import now
 from distributor.telemetry.faults import Point, point
@@ -131,7 +132,9 @@ async def listen(engine: Engine, wakes: Mapping[str, asyncio.Event]) -> None:
     """
     url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
     try:
-        async with await psycopg.AsyncConnection.connect(url, autocommit=True, connect_timeout=5) as conn:
+        async with await psycopg.AsyncConnection.connect(
+            url, autocommit=True, connect_timeout=5, **lines.CLIENT
+        ) as conn:
             for channel, wake in wakes.items():
                 await conn.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
                 wake.set()
