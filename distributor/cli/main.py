@@ -34,6 +34,7 @@ from distributor.cli.rollouts import rollouts
 from distributor.cli.serve import serve
 from distributor.cli.status import status
 from distributor.cli.verb import Verb, command
+from distributor.cli.verify import verify
 from distributor.errors import DistributorError
 
 PANELS = SET_UP, EVERY_DAY, SEE, RUN = "Set up", "Every day", "See", "Run"
@@ -59,6 +60,7 @@ VERBS: dict[str, tuple[str, Verb]] = {
     "rollout": (SEE, rollout),
     "releases": (SEE, releases),
     "changes": (SEE, changes),
+    "verify": (SEE, verify),
     "deadletter list": (SEE, list_letters),
     "deadletter show": (SEE, show_letter),
     "deadletter retry": (SEE, retry_letter),

@@ -123,6 +123,7 @@ class _Drill:
         assert slot.release is not None
         manifest = self._manifest(slot.release)
         right = mapping.restrict(manifest.certificate if manifest else Certificate())
+        keys = {schema.dataset: schema.key for schema in manifest.schemas} if manifest else {}
         found = []
         for table in mapping.tables:
             stored = slot.tables.get(table.into, TableAnswer()).sums
@@ -132,6 +133,7 @@ class _Drill:
                     slot=name,
                     table=table.into,
                     dataset=table.dataset,
+                    key=keys.get(table.dataset, ()),
                     release=slot.release,
                     rows_stored=rows_in(stored),
                     rows_expected=rows_in(expected),

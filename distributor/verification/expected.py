@@ -33,6 +33,11 @@ from distributor.verification.comparison import bucket_of_leaf
 
 _WHERE = "ledger, released image"
 _MOST_OCTETS = 128
+# Keeps the planner from writing an expression out once for each use, as OFFSET 0 would; but that also keeps a scan from
+# being shared among workers. Volatile, parallel safe, and cheap.
+_FENCE = sql.SQL("pg_is_in_recovery() AS fence")
+_BYTES_ARE_NUMBERS = 180000
+"""The server's version from which on octets are cast to integers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,31 +57,34 @@ class Expected:
         self._head = head
         self._newest = read_manifest(store, head.manifest)
         self._sources: dict[tuple[int, str], _Source] = {}
+        if conn.info.server_version >= _BYTES_ARE_NUMBERS:
+            self._hash, lanes = sql.SQL("decode({}, 'hex')"), ("substr(hash, 1, 8)", "substr(hash, 9, 8)")
+        else:
+            self._hash, lanes = sql.SQL("('x' || {})::bit(128)"), ("hash::bit(64)", "(hash << 64)::bit(64)")
+        self._lanes = [sql.SQL(lane + "::bigint") for lane in lanes]
 
     def leaves(self, release: int, manifest: Manifest, dataset: str, buckets: Collection[int]) -> dict[int, Bucket]:
         """Rows and lanes per leaf, of all leaves with rows in the given buckets."""
-        source = self._source(release, manifest, dataset)
-        octets = [f"{octet:02x}" for octet in range(256) if octet % BUCKETS in set(buckets)]
+        source, only = self._source(release, manifest, dataset), set(buckets)
+        octets = [f"{octet:02x}" for octet in range(256) if octet % BUCKETS in only]
         # To hash every row at once is quicker than to look first which are wanted, when most are.
-        wanted = sql.SQL("substr(leaf, 1, 2) = ANY({})").format(octets) if len(octets) < _MOST_OCTETS else None
+        wanted = octets if len(octets) < _MOST_OCTETS else None
         query = sql.SQL("SELECT leaf, count(*), sum({}), sum({}) FROM {} GROUP BY leaf").format(
-            _lane(1), _lane(17), self._hashes(source, wanted)
+            *self._lanes, self._hashes(source, wanted)
         )
         found = {
             int(leaf, 16): Bucket(rows=rows, first=int(first) % LANE, second=int(second) % LANE)
             for leaf, rows, first, second in self._rows_of(query)
         }
-        return {leaf: bucket for leaf, bucket in found.items() if bucket_of_leaf(leaf) in set(buckets)}
+        return {leaf: bucket for leaf, bucket in found.items() if bucket_of_leaf(leaf) in only}
 
     def rows(self, release: int, manifest: Manifest, dataset: str, leaves: Collection[int]) -> dict[Key, Lanes]:
         """Key → lanes of every row of the given leaves."""
         source = self._source(release, manifest, dataset)
-        wanted = sql.SQL("leaf = ANY({})").format([f"{leaf:04x}" for leaf in sorted(leaves)])
         query = sql.SQL("SELECT {}, {}, {} FROM {}").format(
             sql.SQL(", ").join(_c(at) for at in source.schema.key_positions),
-            _lane(1),
-            _lane(17),
-            self._hashes(source, wanted),
+            *self._lanes,
+            self._hashes(source, [f"{leaf:04x}" for leaf in sorted(leaves)]),
         )
         return {tuple(key): (first % LANE, second % LANE) for *key, first, second in self._rows_of(query)}
 
@@ -105,26 +113,27 @@ class Expected:
         self._execute(sql.SQL("SET LOCAL enable_hashjoin = on; SET LOCAL enable_mergejoin = on"))
         return found
 
-    def _hashes(self, source: _Source, wanted: sql.Composable | None) -> sql.Composed:
-        """A relation of rows, of those that are wanted: leaf (four hex digits), columns (c0, …), md5 of the row text.
+    def _hashes(self, source: _Source, wanted: Sequence[str] | None) -> sql.Composed:
+        """A relation of rows: leaf (four hex digits), columns (c0, …), hash of the row text.
 
-        OFFSET 0 keeps the planner from writing a text out once for each use, and from hashing rows that nobody wants.
+        `wanted`: only rows whose leaf begins with one of these digits, all of one length; no other row is hashed.
         """
         schema = source.schema
         columns = [_c(at) for at in range(len(schema.columns))]
         name = sql.Literal(f"{len(schema.dataset.encode())}:{schema.dataset}")
-        row = sql.SQL(" || ").join([name, *map(_field, columns)])
+        row = sql.SQL("md5({})").format(sql.SQL(" || ").join([name, *map(_field, columns)]))
         key = sql.SQL(" || ").join(_field(columns[at]) for at in schema.key_positions)
-        leaf = sql.SQL("substr(md5({}), 1, 4) AS leaf").format(key)
         listed = sql.SQL(", ").join(columns)
-        rows = self._relation(source)
-        if wanted is None:
-            query = sql.SQL("SELECT {}, {}, md5({}) AS hash FROM {}").format(leaf, listed, row, rows)
-        else:
-            query = sql.SQL(
-                "SELECT leaf, {}, md5({}) AS hash FROM (SELECT {}, {} FROM {} OFFSET 0) AS placed WHERE {}"
-            ).format(listed, row, leaf, listed, rows, wanted)
-        return sql.SQL("({} OFFSET 0) AS hashes").format(query)
+        rows = sql.SQL("(SELECT {}, substr(md5({}), 1, 4) AS leaf, {} FROM {}) AS placed").format(
+            listed, key, _FENCE, self._relation(source)
+        )
+        chosen: sql.SQL | sql.Composed = sql.SQL("")
+        if wanted is not None:
+            length = len(wanted[0]) if wanted else 0
+            chosen = sql.SQL(" WHERE left(leaf, {}) = ANY({}::text[])").format(length, list(wanted))
+        return sql.SQL("(SELECT {}, leaf, {} AS hash, {} FROM {}{}) AS hashes").format(
+            listed, self._hash.format(row), _FENCE, rows, chosen
+        )
 
     def _relation(self, source: _Source) -> sql.Composed:
         """A dataset's rows as columns c0, c1, …"""
@@ -213,10 +222,6 @@ def expected_side(engine: Engine, store: Store) -> Iterator[Expected]:
 
 def _field(text: sql.Composable) -> sql.Composed:
     return sql.SQL("coalesce(octet_length({}) || ':' || {}, '-')").format(text, text)
-
-
-def _lane(start: int) -> sql.Composed:
-    return sql.SQL("('x' || substr(hash, {}, 16))::bit(64)::bigint").format(start)
 
 
 def _c(at: int) -> sql.Identifier:

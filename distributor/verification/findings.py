@@ -25,12 +25,14 @@ class Outcome(StrEnum):
 class TableFinding:
     """One table of one slot. `wrong` is None as long as single rows were not looked at; nobody does at too many.
 
-    `rows_near`: rows of the differing leaves, stored and expected together.
+    `key` names the columns of the key; empty when the release does not have the dataset. `rows_near`: rows of the
+    differing leaves, stored and expected together.
     """
 
     slot: str
     table: str
     dataset: str
+    key: tuple[str, ...]
     release: int
     rows_stored: int
     rows_expected: int
