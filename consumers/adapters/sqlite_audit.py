@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import struct
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from consumers.adapters.base import StoredRow, TableSpec
@@ -38,13 +38,17 @@ class SQLiteAuditing:
     def leaves(self, slot: SlotName, table: TableSpec, buckets: Collection[int]) -> dict[int, Bucket]:
         """Rows and lanes per leaf, of all leaves with rows in the given buckets."""
         wanted = frozenset(buckets)
-        rows = _rows(self._connection, slot, table, lambda leaf: (leaf >> 8) % BUCKETS in wanted)
-        return _summed((leaf, first, second) for leaf, first, second, _ in rows).buckets
+        sums: dict[int, tuple[int, int, int]] = {}
+        for key, row in _texts(self._connection, slot, table, lambda leaf: (leaf >> 8) % BUCKETS in wanted):
+            rows, *sum_of = sums.get(leaf := _leaf(key), (0, 0, 0))
+            first, second = (old + new for old, new in zip(sum_of, _lanes(row), strict=True))
+            sums[leaf] = (rows + 1, first, second)
+        return from_sums(sums).buckets
 
     def rows(self, slot: SlotName, table: TableSpec, leaves: Collection[int]) -> list[StoredRow]:
         """Every row of the given leaves."""
-        found = _rows(self._connection, slot, table, frozenset(leaves).__contains__)
-        return [StoredRow(_values(key), first, second) for _, first, second, key in found]
+        texts = _texts(self._connection, slot, table, frozenset(leaves).__contains__)
+        return [StoredRow(_values(key), *_lanes(row)) for key, row in texts]
 
 
 def audited(
@@ -52,24 +56,22 @@ def audited(
 ) -> TableCertificate:
     """The certificate of everything that a slot holds, as this transaction sees it, or of some buckets."""
     wanted = frozenset(only)
-    rows = _rows(connection, slot, table, (lambda leaf: (leaf >> 8) % BUCKETS in wanted) if wanted else None)
-    return _summed(((leaf >> 8) % BUCKETS, first, second) for leaf, first, second, _ in rows)
-
-
-def _summed(rows: Iterator[tuple[int, int, int]]) -> TableCertificate:
-    sums: dict[int, list[int]] = {}
-    for number, first, second in rows:
-        entry = sums.setdefault(number, [0, 0, 0])
+    texts = _texts(connection, slot, table, (lambda leaf: (leaf >> 8) % BUCKETS in wanted) if wanted else None)
+    sums = [[0, 0, 0] for _ in range(BUCKETS)]
+    md5, unpack = hashlib.md5, _LANES.unpack
+    for key, row in texts:
+        entry = sums[md5(key, usedforsecurity=False).digest()[0] % BUCKETS]
+        first, second = unpack(md5(row, usedforsecurity=False).digest())
         entry[0] += 1
         entry[1] += first
         entry[2] += second
-    return from_sums({number: (rows, first, second) for number, (rows, first, second) in sums.items()})
+    return from_sums({number: (rows, first, second) for number, (rows, first, second) in enumerate(sums)})
 
 
-def _rows(
+def _texts(
     connection: sqlite3.Connection, slot: SlotName, table: TableSpec, wanted: Callable[[int], bool] | None
-) -> Iterator[tuple[int, int, int, bytes]]:
-    """Leaf, both lanes and key text of the rows in wanted leaves; no text is made of any other row."""
+) -> sqlite3.Cursor:
+    """Key text and row text of the rows in wanted leaves; no text is made of any other row."""
     fields = [_field(connection, at, column.name, column.type) for at, column in enumerate(table.schema.columns)]
     key = _joined([fields[at] for at in table.schema.key_positions])
     dataset = "'" + field_text(table.schema.dataset).replace("'", "''") + "'"
@@ -77,10 +79,12 @@ def _rows(
     if wanted is not None:
         connection.create_function(_WANTED, 1, lambda text: wanted(_leaf(text)), deterministic=True)
         query += f" WHERE {_WANTED}({key})"
-    md5, unpack = hashlib.md5, _LANES.unpack
-    for key_text, row_text in connection.execute(query):
-        first, second = unpack(md5(row_text, usedforsecurity=False).digest())
-        yield _leaf(key_text), first, second, key_text
+    return connection.execute(query)
+
+
+def _lanes(row_text: bytes) -> tuple[int, int]:
+    first, second = _LANES.unpack(hashlib.md5(row_text, usedforsecurity=False).digest())
+    return first, second
 
 
 def _leaf(key_text: bytes) -> int:
@@ -99,15 +103,21 @@ def _field(connection: sqlite3.Connection, at: int, name: str, type_: LogicalTyp
     """The field of a column. What is stored as its type says has its text in SQL, all else from `readers`."""
     column, (read,) = quoted(name), readers((type_,))
 
-    def strange(is_text: int, value: Any) -> str:
+    def number(value: float) -> str:
+        return field_text(read(value))
+
+    def other(is_text: int, value: Any) -> str:
         return field_text(read(readable(value) if is_text else value))
 
-    function = f"_distributor_field_{at}"
-    # Texts as blobs: SQLite's module would not give any to a function that are no UTF-8.
-    connection.create_function(function, 2, strange, deterministic=True)
+    connection.create_function(f"_distributor_number_{at}", 1, number, deterministic=True)
+    connection.create_function(f"_distributor_other_{at}", 2, other, deterministic=True)
     text = f"typeof({column}) = 'text'"
-    other = f"{function}({text}, CASE WHEN {text} THEN CAST({column} AS BLOB) ELSE {column} END)"
-    return f"CASE WHEN {column} IS NULL THEN '-' {_plain(column, type_)} ELSE {other} END"
+    # Texts as blobs: SQLite's module gives a function none that are no UTF-8.
+    value = f"CASE WHEN {text} THEN CAST({column} AS BLOB) ELSE {column} END"
+    return (
+        f"CASE {_plain(column, type_)} WHEN typeof({column}) = 'real' THEN _distributor_number_{at}({column})"
+        f" WHEN {column} IS NULL THEN '-' ELSE _distributor_other_{at}({text}, {value}) END"
+    )
 
 
 def _plain(column: str, type_: LogicalType) -> str:
@@ -119,9 +129,7 @@ def _plain(column: str, type_: LogicalType) -> str:
             return f"WHEN {kind} = 'blob' THEN (2 + 2 * length({column})) || ':\\x' || lower(hex({column}))"
         case Kind.DOUBLE:
             return ""
-        case Kind.INTEGER:
-            return f"WHEN {kind} = 'integer' THEN length({column}) || ':' || {column}"
-        case Kind.DECIMAL if type_.fits_a_double:
+        case _ if type_.kind is Kind.INTEGER or type_.fits_a_double:
             return f"WHEN {kind} = 'integer' THEN length({column}) || ':' || {column}"
         case _:
             return f"WHEN {kind} = 'text' THEN length(CAST({column} AS BLOB)) || ':' || {column}"

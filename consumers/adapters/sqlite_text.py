@@ -94,7 +94,9 @@ def _store_decimal(text: str) -> Value:
 def _decimal(value: Any) -> str | None:
     match value:
         case float():
-            return f"{Decimal(repr(value)):f}"
+            text = repr(value)
+            # Digits and a point, most often: then it is what Decimal would make of it.
+            return text if text[-1].isdigit() and "e" not in text else f"{Decimal(text):f}"
         case int():
             return str(value)
     return value if value in (None, "NaN") else _strange(value)
