@@ -40,7 +40,8 @@ def send(channel: BlockingChannel, type_: str, data: object, id_: str | None = N
 class FakeMember:
     """Answers commands as a healthy member would; `replies` replaces what it does for one kind of command.
 
-    Its clock is `ahead_by` seconds ahead.
+    Its clock is `ahead_by` seconds ahead. `audits` answers a question about what is stored with any number of reports;
+    without it nobody answers.
     """
 
     amqp_url: str
@@ -57,6 +58,7 @@ class FakeMember:
     floor: int = 0
     flipped_epoch: int | None = None
     ahead_by: float = 0.0
+    audits: Callable[[dict[str, Any]], list[dict[str, Any]]] | None = None
 
     def __enter__(self) -> FakeMember:
         self._connection = pika.BlockingConnection(pika.URLParameters(self.amqp_url))
@@ -94,8 +96,13 @@ class FakeMember:
 
     def _hear(self, channel: BlockingChannel, method: Any, properties: Any, body: bytes) -> None:
         kind, data = properties.headers["ce-type"], json.loads(body)
+        if kind == "pd.member.audit.v1":
+            for told in self.audits(data) if self.audits else ():
+                send(channel, "pd.member.audited.v1", told)
+            channel.basic_ack(method.delivery_tag)
+            return
         self.commands.append((kind, data, dict(properties.headers)))
-        self.floor = max(self.floor, data["epoch"])
+        self.floor = max(self.floor, data.get("epoch", 0))
         reply = self.replies.get(kind, FakeMember.healthy)(self, {**data, "type": kind})
         if reply:
             report, extra = reply
@@ -107,7 +114,7 @@ class FakeMember:
     def healthy(self, command: dict[str, Any]) -> tuple[str, dict[str, Any]] | None:
         """What a member that is well does, and says."""
         match command["type"]:
-            case "pd.member.stage.v1":
+            case "pd.member.stage.v1" | "pd.member.repair.v1":
                 self.shadow = command["release"]
                 return "pd.member.staged.v1", {
                     "release": command["release"],
