@@ -92,11 +92,10 @@ def obstacle(transaction: Transaction, pids: Sequence[int]) -> Obstacle:
 
 
 def _busy(ours: Sequence[_Ours]) -> Obstacle:
-    """Nobody is in the way: perhaps the server is slow itself, or waits for its standby."""
+    """Nobody is in the way: perhaps the server reads from a slow disk, or waits for its standby (SyncRep)."""
     for session in ours:
         if session.state == "active" and session.event and session.event_type != "Client":
-            standby = "its synchronous standby" if session.event == "SyncRep" else "PostgreSQL itself"
-            return Obstacle(f"{standby} ({session.event_type}: {session.event})")
+            return Obstacle(f"PostgreSQL itself ({session.event_type}: {session.event})")
     return _NONE
 
 

@@ -12,8 +12,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from consumers.adapters import postgresql_waits as waits
 from consumers.adapters.base import KnowsObstacles, Obstacle
 from consumers.adapters.postgresql import PostgreSQLAdapter
+from consumers.adapters.postgresql_line import Line
 from consumers.adapters.sqlite import SQLiteAdapter
 from consumers.conformance.exam import ENVIRONMENT, SYSTEM
 from consumers.conformance.hands import load
@@ -22,7 +24,14 @@ from distributor.errors import DistributorError, UnreachableError
 from distributor.settings import MemberSettings
 from tests.support import wait_for
 
+RUNBOOK = Path(__file__).parents[2] / "docs" / "runbook.md"
+GIVEN_UP = "an answer on a connection that the server has given up; keepalives end the wait"
 ROWS = batch(PRICE_TABLE, numbered_rows(3, 1))
+
+
+def quoted(said: str) -> bool:
+    """Whether people who look it up find it."""
+    return said in RUNBOOK.read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -76,6 +85,7 @@ def test_a_session_that_holds_a_lock_is_named_with_its_query(url: str, adapter: 
         f" distributor_b.{PRICE_TABLE.name}; its last query: LOCK TABLE {place} IN ACCESS EXCLUSIVE MODE"
     )
     assert found.mend == f"SELECT pg_terminate_backend({pid})"
+    assert quoted("), which holds AccessExclusiveLock on distributor_b.stock; its last query: ")
 
 
 def test_what_would_help_helps(url: str, adapter: PostgreSQLAdapter) -> None:
@@ -101,6 +111,7 @@ def test_a_row_that_somebody_changed_and_did_not_commit(url: str, adapter: Postg
             other.rollback()
     assert "which has locked a row" in found.what
     assert " and not committed; its last query: DELETE FROM" in found.what
+    assert quoted("which has locked a row of distributor_b.stock and not committed")
 
 
 def test_whoever_only_stands_before_it_in_the_queue_is_told_with_whom_that_one_waits_for(
@@ -123,6 +134,7 @@ def test_whoever_only_stands_before_it_in_the_queue_is_told_with_whom_that_one_w
             admin.rollback()
     assert f"which stands before it in the queue for distributor_b.{PRICE_TABLE.name}" in found.what
     assert f"and itself waits for session {waited_for}; its query: LOCK TABLE" in found.what
+    assert quoted("which stands before it in the queue for distributor_b.stock and itself waits for session 4700")
 
 
 def test_a_prepared_transaction_that_nobody_ended(url: str, adapter: PostgreSQLAdapter) -> None:
@@ -134,6 +146,8 @@ def test_a_prepared_transaction_that_nobody_ended(url: str, adapter: PostgreSQLA
             other.execute(found.mend.encode())
     assert found.what.startswith("the prepared transaction 'month's end' of ")
     assert found.mend == "ROLLBACK PREPARED 'month''s end'"
+    assert quoted("the prepared transaction 'month end' of ann, prepared at ")
+    assert quoted("ROLLBACK PREPARED 'month end'")
 
 
 def test_another_load_of_the_same_slot(url: str, adapter: PostgreSQLAdapter) -> None:
@@ -145,6 +159,7 @@ def test_another_load_of_the_same_slot(url: str, adapter: PostgreSQLAdapter) -> 
             loading.commit(lambda row: row)
     twin.close()
     assert "which loads the same slot" in found.what
+    assert quoted("which loads the same slot")
 
 
 def test_a_query_that_may_not_be_seen_is_said_to_be_hidden(url: str, adapter: PostgreSQLAdapter) -> None:
@@ -172,7 +187,33 @@ def test_a_query_that_may_not_be_seen_is_said_to_be_hidden(url: str, adapter: Po
         finally:
             admin.execute(f"DROP OWNED BY {role}; DROP ROLE {role}".encode())
     assert "which holds AccessExclusiveLock on" in found.what
-    assert found.what.endswith("; its query is hidden from this role (GRANT pg_read_all_stats shows it)")
+    hidden = "; its query is hidden from this role (GRANT pg_read_all_stats shows it)"
+    assert found.what.endswith(hidden)
+    assert quoted(hidden)
+
+
+def test_a_server_that_is_slow_itself_and_a_session_that_it_gave_up(url: str) -> None:
+    line = Line(url)
+    with psycopg.connect(url, autocommit=True) as sleeper:
+        sleeping = threading.Thread(target=lambda: sleeper.execute("SELECT pg_sleep(2)"))
+        sleeping.start()
+
+        def found() -> str:
+            with line.transaction() as transaction:
+                return waits.obstacle(transaction, [sleeper.info.backend_pid]).what
+
+        assert wait_for(found, what="a wait") == "PostgreSQL itself (Timeout: PgSleep)"
+        gone = sleeper.info.backend_pid
+        sleeping.join()
+
+    def over() -> bool:
+        with line.transaction() as transaction:
+            return waits.obstacle(transaction, [gone]).what == GIVEN_UP
+
+    wait_for(over, what="the end of the session")
+    line.close()
+    assert quoted("PostgreSQL itself (")
+    assert quoted(GIVEN_UP)
 
 
 def test_when_nothing_is_in_the_way_nothing_is_said(adapter: PostgreSQLAdapter) -> None:
@@ -205,3 +246,4 @@ def test_the_write_lock_of_a_file(tmp_path: Path) -> None:
     adapter.close()
     assert found.what == f"the write lock of {path} (database is locked; SQLite does not know by whom)"
     assert found.mend == f"lsof '{path}'"
+    assert quoted("the write lock of /srv/crm.db (database is locked; SQLite does not know by whom)")
