@@ -14,6 +14,7 @@ from tenacity import RetryCallState
 
 from distributor.coordination.deliveries import Deliveries, patiently, waiting
 from distributor.coordination.due import IDLE, pause
+from distributor.coordination.nudge import Nudge
 from distributor.coordination.presence import keep_present
 from distributor.coordination.step import Step, peek, step
 from distributor.errors import DistributorError, UnreachableError
@@ -69,7 +70,7 @@ class Coordinator:
         self._engine = engine
         self._loop = asyncio.get_running_loop()
         self._outgoing, self._released = asyncio.Event(), asyncio.Event()
-        self._nudges = {name: asyncio.Event() for name in settings.environments}
+        self._nudges = {name: Nudge() for name in settings.environments}
         store = DirectoryStore(settings.resolve(settings.store.path))
         self._trouble: Trouble | None = None
         self._deliveries = Deliveries(engine, settings, store, self._stepped)
@@ -151,17 +152,18 @@ class Coordinator:
                 raise result
 
     async def _ticks(self, environment: str) -> None:
-        nudge = self._nudges[environment]
+        """Looks at an environment whenever something is due. A step has done itself what was due at its time: while a
+        rollout goes on, it may bring the next look forward, and needs none of its own."""
+        nudge, due = self._nudges[environment], now()
         while True:
-            wait = IDLE
             try:
-                wait = pause((await patiently(self._tick, environment)).after, now())
+                if now() >= due:
+                    due = now() + IDLE
+                    due = now() + pause((await patiently(self._tick, environment)).after, now())
             except DistributorError as error:
                 _log.error("cannot go on", environment=environment, why=str(error))
-            with suppress(TimeoutError):
-                async with asyncio.timeout(wait.total_seconds()):
-                    await nudge.wait()
-            nudge.clear()
+            if (known := await nudge.wait(due - now())) is not None:
+                due = min(due, now() + pause(known, now())) if known.active else now()
 
     async def _follows(self) -> None:
         """The announcement comes through the broker for certain; the ledger tells of a release at once."""
@@ -192,7 +194,7 @@ class Coordinator:
         if done.commands:
             self._loop.call_soon_threadsafe(self._outgoing.set)
         if done.changed:
-            self._loop.call_soon_threadsafe(self._nudges[done.after.name].set)
+            self._loop.call_soon_threadsafe(self._nudges[done.after.name].give, done.after)
 
     async def _purges(self) -> None:
         def purge() -> None:
