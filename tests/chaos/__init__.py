@@ -1,0 +1,1 @@
+"""Faults in a running estate, each at a seeded moment, and what every reader sees afterwards."""
