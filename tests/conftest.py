@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from distributor.telemetry.logs import configure_logs
 from tests.services.postgresql import PostgreSQLServer, running_postgresql
 from tests.services.rabbitmq import RabbitMQServer, running_rabbitmq
 
@@ -20,6 +21,7 @@ _used = pytest.StashKey[dict[str, str]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_used] = {}
+    configure_logs("console", "info")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -25,7 +25,8 @@ def configure_logs(log_format: LogFormat = "auto", log_level: str = "info") -> N
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     ends: list[Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        # The prettier formatter shows local variables: connection URLs with their passwords are among them.
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
         if console
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
