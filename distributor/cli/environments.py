@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from distributor.rollout.waiting import waiting_for
 from distributor.triggers.follow import lags
 
 if TYPE_CHECKING:
+    from distributor.ledger.doubts import Doubt
     from distributor.ledger.progress import MemberProgress
 
 _FAILED = (RolloutState.ABANDONED, RolloutState.REVERTED, RolloutState.REFUSED)
@@ -34,10 +35,11 @@ class Outlook:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the ledger knows of one environment beside its state; `loads` and `stalls` are by system."""
+    """What the ledger knows of one environment beside its state; `loads`, `stalls` and `doubts` by system."""
 
     loads: Mapping[str, MemberProgress]
     stalls: Mapping[str, Stall]
+    doubts: Mapping[str, Sequence[Doubt]]
     not_followed: Blocker | None
     last_ended: Rollout | None
 
@@ -155,7 +157,15 @@ class EnvironmentStatus(Part):
             holds=holds,
             last_ended=EndedPart.of(facts.last_ended) if facts.last_ended else None,
             members=tuple(
-                member_status(state, system, now, outlook.releases, loads.get(system), stalls.get(system))
+                member_status(
+                    state,
+                    system,
+                    now,
+                    outlook.releases,
+                    load=loads.get(system),
+                    stall=stalls.get(system),
+                    doubts=facts.doubts.get(system, ()),
+                )
                 for system in sorted(state.members)
             ),
         )
@@ -169,6 +179,7 @@ def sentences(environment: EnvironmentStatus) -> list[str]:
     if environment.waiting_for:
         told.append(f"waiting for: {environment.waiting_for}")
     told += lines(environment.blockers)
+    told += _altered(environment)
     reasons = {blocker.reason for blocker in environment.blockers}
     for hold in environment.holds if Reason.HOLD not in reasons else ():
         until = f" until {stamp(hold.until)} UTC" if hold.until else ""
@@ -186,3 +197,14 @@ def sentences(environment: EnvironmentStatus) -> list[str]:
             f" {stamp(last.ended_at)} UTC: {last.outcome}"
         )
     return told
+
+
+def _altered(environment: EnvironmentStatus) -> Iterator[str]:
+    """The other slot needs nobody: whatever is loaded into it mends it."""
+    for member in environment.members:
+        for found in member.altered:
+            yield (
+                f"{member.system}: its {found.slot} slot was altered, first seen {stamp(found.since)} UTC: {found.what}"
+            )
+        if any(found.slot == "online" for found in member.altered):
+            yield f"    try: distributor verify {environment.environment} --systems {member.system} --repair"

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
-from distributor.cli.layout import count
+from distributor.cli.layout import count, plain
 from distributor.cli.outcome import Part
 from distributor.rollout.blockers import Stall
 from distributor.rollout.state import SILENT_AFTER, Answer, Environment, Requirement
 
 if TYPE_CHECKING:
+    from distributor.ledger.doubts import Doubt
     from distributor.ledger.progress import MemberProgress
 
 MemberWord = Literal["waiting", "staged", "flipped", "reverted", "refused", "lagging"]
@@ -50,6 +51,17 @@ class LoadPart(Part):
         return f"{self.phase} {self.rows_done:,} of {count(self.rows_total, 'row')}, {self.rate:,.0f}/s"
 
 
+class AlteredPart(Part):
+    """A slot that an audit found altered: other rows are stored than its certificate says."""
+
+    slot: str
+    """`online` or `shadow`."""
+    since: datetime
+    """When that was first told, in UTC."""
+    what: str
+    """What was found, in a sentence."""
+
+
 class MemberStatus(Part):
     """One system of an environment."""
 
@@ -74,6 +86,8 @@ class MemberStatus(Part):
     """`heard`; `silent` when it was not heard of for 30 s; `unheard` when it never was."""
     load: LoadPart | None
     """How far its load is; null when none goes on."""
+    altered: tuple[AlteredPart, ...]
+    """Its slots that an audit found altered; empty when none is, or nobody has looked since."""
 
 
 def member_word(answer: Answer) -> MemberWord:
@@ -90,7 +104,14 @@ def member_word(answer: Answer) -> MemberWord:
 
 
 def member_status(
-    state: Environment, system: str, now: datetime, releases: Releases, load: MemberProgress | None, stall: Stall | None
+    state: Environment,
+    system: str,
+    now: datetime,
+    releases: Releases,
+    *,
+    load: MemberProgress | None,
+    stall: Stall | None,
+    doubts: Sequence[Doubt],
 ) -> MemberStatus:
     """A member as the ledger has it. `load` is its load that goes on, `stall` what it does not get on with."""
     member = state.members[system]
@@ -106,7 +127,15 @@ def member_status(
         heard_at=heard_at,
         contact="unheard" if heard_at is None else "silent" if now - heard_at > SILENT_AFTER else "heard",
         load=LoadPart.of(load) if load else None,
+        altered=_altered(doubts),
     )
+
+
+def _altered(doubts: Sequence[Doubt]) -> tuple[AlteredPart, ...]:
+    """One for each slot and finding: a finding about a slot is told of each of its tables."""
+    found = {(doubt.slot, doubt.text): doubt for doubt in reversed(doubts)}
+    parts = [AlteredPart(slot=doubt.slot, since=doubt.since, what=plain(doubt.text)) for doubt in found.values()]
+    return tuple(sorted(parts, key=lambda part: (part.slot, part.what)))
 
 
 def goes_on(state: Environment, load: MemberProgress) -> bool:

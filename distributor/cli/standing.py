@@ -88,7 +88,7 @@ def _heard(member: MemberStatus, at: datetime) -> str:
 
 def _doing(member: MemberStatus) -> str:
     if member.load is None:
-        return member.state
+        return f"{member.state}, altered" if member.altered else member.state
     return f"stalled: {member.load.sentence}" if member.state == "stalled" else member.load.sentence
 
 

@@ -72,13 +72,15 @@ def look(conn: Connection, settings: Settings, names: Sequence[str]) -> Status:
 
 
 def _facts(conn: Connection, state: Environment, head: ReleaseRecord | None) -> Facts:
-    from distributor.ledger import progress, rollouts, stalls
+    from distributor.ledger import doubts, progress, rollouts, stalls
     from distributor.triggers.lagging import not_followed
 
     ended = rollouts.newest_ended(conn, state.name)
+    found = doubts.doubts(conn, state.name)
     return Facts(
         loads={load.system: load for load in progress.latest(conn, state.name)},
         stalls=stalls.latest(conn, state.name),
+        doubts={name: [doubt for doubt in found if doubt.system == name] for name in state.members},
         not_followed=not_followed(conn, state, head) if head else None,
         last_ended=ended.rollout if ended else None,
     )

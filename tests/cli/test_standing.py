@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from distributor.ledger import processes
+from distributor.ledger import doubts, processes
 from distributor.ledger.engine import transaction
 from distributor.rollout.commands import Stage
 from distributor.rollout.events import RefusalReason, Refused
@@ -72,3 +72,22 @@ def test_without_a_coordinator_nobody_else_is_blamed(run: Run, tmp_path: Path, l
     told = tell("status", "e").out
     assert "coordinator: none is running, last seen" in told
     assert "waiting for: a coordinator" in told
+
+
+def test_an_altered_slot_is_told_with_the_command_that_mends_it(run: Run, tmp_path: Path, ledger: Engine) -> None:
+    tell = on(run, tmp_path)
+    world = Recorded.into(ledger)
+    world.online(1)
+    assert "altered" not in tell("status", "e").out
+    with transaction(ledger) as conn:
+        for slot, table in (("online", "products"), ("online", "prices"), ("shadow", "products")):
+            found = doubts.Doubt("e", "b", slot, table, 1, "1 of 64 buckets differs", world.now, world.now)
+            doubts.note(conn, found)
+    told = tell("status", "e").out
+    assert " online, altered " in told
+    sentence = f"slot was altered, first seen {world.now:%Y-%m-%d %H:%M:%S} UTC: 1 of 64 buckets differs\n"
+    assert told.count(f"e: b: its online {sentence}") == told.count(f"e: b: its shadow {sentence}") == 1
+    assert told.count("e:     try: distributor verify e --systems b --repair\n") == 1
+    a, b = tell("status", "e", "--json").json["environments"][0]["members"]
+    assert (a["altered"], [found["slot"] for found in b["altered"]]) == ([], ["online", "shadow"])
+    assert b["state"] == "online"
