@@ -54,18 +54,17 @@ class ByHand:
         return Struck(moment)
 
 
+ALTERED = """
+UPDATE distributor_{0}.products SET name = 'another'
+WHERE product_id = 1 AND (SELECT slot FROM distributor.active) = '{0}'
+"""
 BY_HAND: list[Fault] = [
     ByHand(
         "UPDATE distributor.release SET release = release + 1000",
         "UPDATE distributor.release SET release = release - 1000",
         lambda lab: bool(lab.watch.mixed),
     ),
-    ByHand(
-        """
-        UPDATE distributor_a.products SET name = 'x' WHERE product_id = 1 AND (SELECT slot FROM distributor.active) = 'a';
-        UPDATE distributor_b.products SET name = 'x' WHERE product_id = 1 AND (SELECT slot FROM distributor.active) = 'b';
-        """
-    ),
+    ByHand("; ".join(ALTERED.format(slot) for slot in "ab")),
 ]
 FORGED = "crm 10"
 
