@@ -59,6 +59,12 @@ def check(desk: Desk) -> Checked:
     server_checks.check_broker(settings, findings)
     server_checks.check_store(settings, findings)
     for environment in settings.environments:
+        if settings.environment(environment).audit == "never":
+            findings.note(
+                environment,
+                "slots are audited only when somebody asks (`audit = \"never\"`)",
+                f"Run `distributor verify {environment}` from time to time: nothing else finds hand edits.",
+            )
         for system in settings.environment(environment).systems:
             with findings.about(f"{environment}.{system}"):
                 member_checks.check_member(settings, environment, system, shapes, findings)
