@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 
 from sqlalchemy import Engine
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_when_event_set, wait_random_exponential
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_when_event_set
 from tenacity.nap import sleep_using_event
 
 from distributor.capture.fixed import clear_errors, connect, where_of
@@ -17,6 +17,7 @@ from distributor.coordination.presence import keep_present
 from distributor.errors import DistributorError, NotInitialisedError, UsageError
 from distributor.ledger.engine import ledger_engine
 from distributor.ledger.processes import Trouble
+from distributor.messaging.patience import WaitAnew
 from distributor.publishing.publish import Publisher
 from distributor.settings import Settings
 from distributor.store.directory import DirectoryStore
@@ -131,7 +132,7 @@ def _patient(stopped: threading.Event, obstacle: _Obstacle) -> Retrying:
 
     return Retrying(
         retry=retry_if_exception(_may_pass),
-        wait=wait_random_exponential(multiplier=0.2, max=_LONGEST_PAUSE),
+        wait=WaitAnew(multiplier=0.2, longest=_LONGEST_PAUSE),
         stop=stop_when_event_set(stopped),
         sleep=sleep_using_event(stopped),
         before_sleep=waiting,

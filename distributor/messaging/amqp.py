@@ -14,10 +14,11 @@ from dataclasses import dataclass
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractIncomingMessage, DeliveryMode
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError, PublishError
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from yarl import URL
 
 from distributor.errors import ConfigError, UnreachableError
+from distributor.messaging.patience import WaitAnew
 from distributor.wire import topology
 from distributor.wire.envelope import Envelope
 
@@ -160,7 +161,7 @@ def patient(before_sleep: Callable[[RetryCallState], None]) -> AsyncRetrying:
     """The policy for a server that is away: try again for ever, with random pauses of up to 5 s."""
     return AsyncRetrying(
         retry=retry_if_exception_type(UnreachableError),
-        wait=wait_random_exponential(multiplier=0.1, max=5),
+        wait=WaitAnew(multiplier=0.1, longest=5),
         before_sleep=before_sleep,
         reraise=True,
     )
