@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 
-from consumers.adapters.base import Adapter, Loading
-from consumers.loading import Phases, fill
-from consumers.planning import Target, Walk, empty_certificate, plan, rebuild_of, target_of
-from consumers.reports import Job, about
-from distributor.errors import DistributorError, MessageError, SystemAlteredError
+from consumers.adapters.base import Adapter
+from consumers.library import Library
+from consumers.loading import Phases
+from consumers.planning import Target
+from consumers.replies import Replies, to_command
+from consumers.reports import Job
+from consumers.staging import Loader
+from distributor.errors import DistributorError, SystemAlteredError
 from distributor.mapping.tables import SystemMapping
-from distributor.model.certificate import Certificate
-from distributor.model.manifest import Manifest
 from distributor.rollout import commands, member
 from distributor.rollout.member import Load, Outcome, Reply, ReplyKind, Wait
-from distributor.rollout.member_row import MemberRow, Slot
+from distributor.rollout.member_row import MemberRow
 from distributor.store.base import Store
-from distributor.store.chain import walk
-from distributor.store.chunks import read_manifest
 from distributor.telemetry import clock
 from distributor.telemetry.faults import Point, point
 from distributor.telemetry.logs import logger
 from distributor.wire import messages as wire
 
-PROGRESS_SECONDS = 0.25
 _log = logger("consumer")
-_MANIFESTS = 8
-_CERTIFICATES = 4
 
 _BEFORE: dict[type[wire.MemberCommand], Point] = {
     wire.FlipCommand: Point.FLIP_BEFORE_COMMIT,
@@ -41,15 +35,10 @@ _AFTER: dict[type[wire.MemberCommand], Point] = {
 }
 
 
-class Overtaken(Exception):
-    """At its commit a load found the row changed: nothing was written, the table must be asked again."""
-
-
 class Executor:
     """Carries out commands against one member's store. `row` is the member's row as last read or saved.
 
-    `progress` is called at most every PROGRESS_SECONDS during long loads and must not block; `checkpoint` is called
-    between batches and may raise to cut the load.
+    `audits_first`, `progress` and `checkpoint` are the loader's.
     """
 
     def __init__(
@@ -59,6 +48,7 @@ class Executor:
         adapter: Adapter,
         store: Store,
         *,
+        audits_first: bool,
         progress: Callable[[Job, wire.ProgressReport], None],
         checkpoint: Callable[[Job], None],
         row: MemberRow | None,
@@ -67,13 +57,17 @@ class Executor:
         self._environment = environment
         self._mapping = mapping
         self._adapter = adapter
-        self._store = store
-        self._progress = progress
-        self._checkpoint = checkpoint
-        self._manifests: dict[str, Manifest] = {}
-        self._certificates: dict[str, Certificate] = {}
+        self._library = Library(store, mapping)
+        self._replies = Replies(self._library, mapping)
+        self._loader = Loader(
+            adapter, store, self._library, audits_first=audits_first, progress=progress, checkpoint=checkpoint
+        )
         self._met = False
-        self.phases: Phases | None = None
+
+    @property
+    def phases(self) -> Phases | None:
+        """Those of the load that goes on, if one does. May be asked from any thread."""
+        return self._loader.phases
 
     def hello(self, job: Job | None = None) -> wire.HelloReport:
         """Reads the row and says where the member is. Raises UnreachableError, SystemAlteredError."""
@@ -81,15 +75,14 @@ class Executor:
             self._meet()
             with self._adapter.member() as transaction:
                 self.row = transaction.row
-            return self._hello(self.row, job)
+            return self._replies.hello(self.row, job)
 
     def carry_out(self, job: Job) -> wire.MemberReport | Wait:
         """The answer to a command, or until when it has to wait.
 
-        Raises DistributorError when store or chunks are out of order, and Overtaken. `phases` are those of the load
-        meanwhile, if there is one.
+        Raises DistributorError when store or chunks are out of order, and Overtaken.
         """
-        self.phases = None
+        self._loader.phases = None
         with self._forgetting():
             self._meet()
             return self._answer(job, to_command(job.command))
@@ -110,8 +103,8 @@ class Executor:
             with self._adapter.member() as transaction:
                 self.row = transaction.row
             if (refused := member.refusal(self.row, command)) is not None:
-                return self._reply(job, self.row, refused)
-            target = self._target(job.command)
+                return self._replies.to(job, self.row, refused)
+            target = self._library.target(job.command.release, job.command.manifest, self.row)
             if target.tables:
                 self._adapter.prepare(self._environment, self._mapping.system, target.tables)
         with self._adapter.member() as transaction:
@@ -129,10 +122,12 @@ class Executor:
             case Wait():
                 return outcome.action
             case Reply():
-                return self._reply(job, outcome.row, outcome.action)
+                return self._replies.to(job, outcome.row, outcome.action)
             case Load():
                 assert target is not None
-                return self._load(job, outcome.row, outcome.action, target)
+                self.row = self._loader.load(job, outcome.row, outcome.action, target)
+                kind = ReplyKind.SETTLED if outcome.action.settles else ReplyKind.STAGED
+                return self._replies.to(job, self.row, Reply(kind), self._loader.phases)
 
     def _save(self, job: Job, save: Callable[[MemberRow], None], before: MemberRow, outcome: Outcome) -> None:
         if outcome.row != before:
@@ -155,7 +150,7 @@ class Executor:
         if online.manifest is None or online.identity is None or online.identity.mapping != self._mapping.version:
             return
         try:
-            target = target_of(self._mapping, online.identity.release, online.manifest, self._manifest(online.manifest))
+            target = self._library.target(online.identity.release, online.manifest, self.row)
             self._adapter.prepare(self._environment, self._mapping.system, target.tables)
         except DistributorError as error:
             _log.warning("what readers look at could not be looked after", error=str(error))
@@ -166,166 +161,7 @@ class Executor:
             return row
         if not member.holds(row.shadow, target.identity):
             return row
-        return member.distrust(row) if self._stored(row.shadow).difference(target.expected) else row
-
-    def _target(self, command: wire.StageCommand | wire.SettleCommand) -> Target:
-        """What is asked for; for release 0, in the shapes of what the slots hold."""
-        known = command.manifest or self.row.shadow.manifest or self.row.online.manifest
-        manifest = self._manifest(known) if known else None
-        return target_of(self._mapping, command.release, command.manifest, manifest)
-
-    def _manifest(self, sha256: str) -> Manifest:
-        if sha256 not in self._manifests:
-            while len(self._manifests) >= _MANIFESTS:
-                del self._manifests[next(iter(self._manifests))]
-            self._manifests[sha256] = read_manifest(self._store, sha256)
-        return self._manifests[sha256]
-
-    def _certificate(self, text: str) -> Certificate:
-        """A slot's certificate, from the JSON in the row: most often one that was written here."""
-        if text not in self._certificates:
-            self._keep(text, Certificate.model_validate_json(text))
-        return self._certificates[text]
-
-    def _stored(self, slot: Slot) -> Certificate:
-        return self._certificate(slot.certificate) if slot.certificate else empty_certificate(self._mapping)
-
-    def _written(self, certificate: Certificate) -> str:
-        text = certificate.model_dump_json()
-        self._keep(text, certificate)
-        return text
-
-    def _keep(self, text: str, certificate: Certificate) -> None:
-        while len(self._certificates) >= _CERTIFICATES:
-            del self._certificates[next(iter(self._certificates))]
-        self._certificates[text] = certificate
-
-    def _load(self, job: Job, row: MemberRow, load: Load, target: Target) -> wire.MemberReport:
-        phases = self.phases = Phases()
-        with phases.phase("plan"):
-            ways = partial(walk, self._store, target.manifest, target.release)
-            way = plan(row.slots[load.slot], target, ways, self._certificate)
-        notify = self._notifier(job, phases, way.rows)
-        with self._adapter.loading(load.slot) as loading:
-            certificate = fill(loading, way, target.tables, self._store, phases, notify)
-            if not way.rebuild and (wrong := certificate.difference(target.expected)):
-                certificate = self._rebuilt(job, loading, target, ways, phases, "; ".join(wrong))
-            stored = self._written(certificate)
-            point(Point.LOAD_BEFORE_COMMIT)
-            with phases.phase("commit"):
-                committed = loading.commit(
-                    lambda found: member.complete_load(
-                        found,
-                        load,
-                        identity=target.identity,
-                        manifest=target.manifest,
-                        certificate=stored,
-                    )
-                )
-        point(Point.LOAD_AFTER_COMMIT)
-        if committed is None:
-            raise Overtaken
-        self.row = committed
-        kind = ReplyKind.SETTLED if load.settles else ReplyKind.STAGED
-        return self._reply(job, committed, Reply(kind), phases)
-
-    def _rebuilt(
-        self, job: Job, loading: Loading, target: Target, ways: Walk, phases: Phases, wrong: str
-    ) -> Certificate:
-        """The same load, from nothing: the slot did not hold what its row says, so no delta leads to the target."""
-        _log.warning("the slot was altered and is loaded anew", release=target.release, wrong=wrong)
-        with phases.phase("rebuild"):
-            way = rebuild_of(target, ways, wrong)
-            notify = self._notifier(job, phases, phases.rows_done + way.rows)
-            return fill(loading, way, target.tables, self._store, phases, notify)
-
-    def _notifier(self, job: Job, phases: Phases, rows: int) -> Callable[[], None]:
-        last = time.monotonic()
-
-        def notify() -> None:
-            nonlocal last
-            if time.monotonic() - last >= PROGRESS_SECONDS:
-                last = time.monotonic()
-                report = about(
-                    wire.ProgressReport,
-                    self.row,
-                    job,
-                    phase=phases.current,
-                    rows_done=phases.rows_done,
-                    rows_total=rows,
-                    seconds=phases.elapsed,
-                )
-                self._progress(job, report)
-            self._checkpoint(job)
-
-        return notify
-
-    def _reply(self, job: Job, row: MemberRow, reply: Reply, phases: Phases | None = None) -> wire.MemberReport:
-        match reply.kind:
-            case ReplyKind.STAGED:
-                return self._staged(job, row, phases or Phases())
-            case ReplyKind.FLIPPED:
-                return about(
-                    wire.FlippedReport,
-                    row,
-                    job,
-                    release=row.online.release or 0,
-                    flipped_at=row.flipped_at or clock.now(),
-                )
-            case ReplyKind.REVERTED:
-                assert isinstance(job.command, wire.RevertCommand)
-                return about(wire.RevertedReport, row, job, of=job.command.of)
-            case ReplyKind.SETTLED:
-                return about(wire.SettledReport, row, job, release=row.online.release or 0)
-            case ReplyKind.HELLO:
-                return self._hello(row, job)
-            case ReplyKind.REFUSED:
-                return about(wire.RefusedReport, row, job, reason=reply.reason, text=reply.text)
-
-    def _staged(self, job: Job, row: MemberRow, phases: Phases) -> wire.StagedReport:
-        slot = row.slots[row.staged_slot] if row.staged_slot else Slot()
-        certificate = self._stored(slot)
-        return about(
-            wire.StagedReport,
-            row,
-            job,
-            release=slot.release or 0,
-            mapping=slot.identity.mapping if slot.identity else self._mapping.version,
-            certificate=certificate.digest,
-            tables={name: table.total for name, table in certificate.tables.items()},
-            rows_applied=phases.rows_done,
-            phases={name: round(seconds, 6) for name, seconds in phases.seconds.items()},
-        )
-
-    def _hello(self, row: MemberRow, job: Job | None) -> wire.HelloReport:
-        return about(wire.HelloReport, row, job, flipped_epoch=row.flipped_epoch, mapping=self._mapping.version)
-
-
-def to_command(message: wire.MemberCommand) -> commands.Command:
-    """The command as the rule-book knows it. Raises MessageError for a message that is no command."""
-    match message:
-        case wire.StageCommand():
-            repair = message.repair if isinstance(message, wire.RepairCommand) else ""
-            return commands.Stage(
-                message.system,
-                message.epoch,
-                message.rollout_id,
-                message.release,
-                message.from_release,
-                message.void,
-                repair,
-            )
-        case wire.FlipCommand():
-            return commands.Flip(
-                message.system, message.epoch, message.rollout_id, message.release, message.at, message.not_after
-            )
-        case wire.RevertCommand():
-            return commands.Revert(message.system, message.epoch, message.rollout_id, message.of)
-        case wire.AbandonCommand():
-            return commands.Abandon(message.system, message.epoch, message.rollout_id)
-        case wire.SettleCommand():
-            return commands.Settle(message.system, message.epoch, message.rollout_id, message.release)
-    raise MessageError(f"{type(message).__name__} is no command to a member")
+        return member.distrust(row) if self._library.stored(row.shadow).difference(target.expected) else row
 
 
 def _pass(points: dict[type[wire.MemberCommand], Point], job: Job) -> None:

@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 from consumers.adapters.base import Batch, Loading, TableSpec
 from consumers.planning import Plan
 from distributor.model.certificate import EMPTY_TABLE, Certificate, TableCertificate
+from distributor.model.repair import Repair
 from distributor.store.base import Store
-from distributor.store.chunks import AFTER, BEFORE, OP, Op
+from distributor.store.chunks import AFTER, BEFORE, OP, Op, read_chunk
 from distributor.store.compose import net_delta
 from distributor.telemetry.faults import Point, point
 
@@ -78,20 +79,47 @@ def fill(
             point(Point.LOAD_BETWEEN_BATCHES)
             checkpoint()
         folded[table.name] = certificate
-    return Certificate(tables=folded)
+    return audited(loading, tables, phases, checkpoint) if plan.repair else Certificate(tables=folded)
+
+
+def audited(
+    loading: Loading, tables: tuple[TableSpec, ...], phases: Phases, checkpoint: Callable[[], None]
+) -> Certificate:
+    """The certificate of everything that the slot holds inside this load, whatever a row says (L3)."""
+    found: dict[str, TableCertificate] = {}
+    for table in tables:
+        with phases.phase("audit"):
+            found[table.name] = loading.audit(table)
+        checkpoint()
+    return Certificate(tables=found)
 
 
 def _batches(store: Store, plan: Plan, table: TableSpec, phases: Phases) -> Iterator[Batch]:
-    delta = net_delta(store, plan.chain, table.schema)
+    changes = _changes(store, plan, table)
     while True:
         with phases.phase("fetch"):
-            changes = next(delta, None)
-            if changes is None:
+            piece = next(changes, None)
+            if piece is None:
                 return
-        for start in range(0, changes.num_rows, BATCH_ROWS):
+        for start in range(0, piece.num_rows, BATCH_ROWS):
             with phases.phase("fetch"):
-                batch = batch_of(table, changes.slice(start, BATCH_ROWS))
+                batch = batch_of(table, piece.slice(start, BATCH_ROWS))
             yield batch
+
+
+def _changes(store: Store, plan: Plan, table: TableSpec) -> Iterator[pa.Table]:
+    """The net delta, and the repair list before or after it."""
+    if plan.repair and not plan.ends:
+        yield from _mended(store, plan.repair, table)
+    yield from net_delta(store, plan.chain, table.schema)
+    if plan.repair and plan.ends:
+        yield from _mended(store, plan.repair, table)
+
+
+def _mended(store: Store, repair: Repair, table: TableSpec) -> Iterator[pa.Table]:
+    for chunk in repair.chunks:
+        if chunk.dataset == table.schema.dataset:
+            yield read_chunk(store, chunk, table.schema)
 
 
 def batch_of(table: TableSpec, changes: pa.Table) -> Batch:

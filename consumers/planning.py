@@ -11,6 +11,7 @@ from distributor.mapping.tables import SystemMapping
 from distributor.model.certificate import EMPTY_TABLE, Certificate
 from distributor.model.dataset import schemas_fingerprint
 from distributor.model.manifest import ZERO, Manifest
+from distributor.model.repair import Repair
 from distributor.rollout.member_row import Slot, SlotIdentity
 from distributor.store.chain import Chain
 
@@ -37,16 +38,20 @@ class Plan:
     """A chain, applied to a slot whose certificate is `base`.
 
     `rebuild` says why every table is emptied first, so that the chain starts at release 0; "" for a plain delta.
+    `repair` is laid over what the slot holds, before the chain, or after it when it `ends` the way: then nobody knows
+    what the slot held before, and only an audit of all of it gives its certificate.
     """
 
     chain: Chain
     base: Certificate
     rebuild: str = ""
+    repair: Repair | None = None
+    ends: bool = False
 
     @property
     def rows(self) -> int:
         """Rows of all changesets on the way: the work, from above."""
-        return self.chain.rows
+        return self.chain.rows + (self.repair.rows if self.repair else 0)
 
 
 def target_of(mapping: SystemMapping, release: int, sha256: str | None, manifest: Manifest | None) -> Target:
@@ -73,13 +78,18 @@ def target_of(mapping: SystemMapping, release: int, sha256: str | None, manifest
 
 
 def plan(
-    slot: Slot, target: Target, walk: Walk, read: Callable[[str], Certificate] = Certificate.model_validate_json
+    slot: Slot,
+    target: Target,
+    walk: Walk,
+    read: Callable[[str], Certificate] = Certificate.model_validate_json,
+    repair: Repair | None = None,
 ) -> Plan:
-    """The cheapest way, by rows. A torn slot, another mapping or other shapes leave only the rebuild.
+    """The cheapest way, by rows. A torn slot, another mapping or other shapes leave only the rebuild; so does a slot in
+    doubt without a `repair` list of the release that it holds, or of the target.
 
     `read` gives the certificate for its JSON in the slot. Raises StoreError when no chain reaches the target.
     """
-    reason = _must_rebuild(slot, target)
+    reason = _must_rebuild(slot, target) or _must_doubt(slot, target, repair)
     if not reason:
         assert slot.identity is not None
         try:
@@ -88,11 +98,11 @@ def plan(
             # The target may still be reachable from nothing: a slot of another history is no reason to refuse.
             reason = str(error)
         else:
-            delta = Plan(chain, base=read(slot.certificate))
+            ends = repair is not None and (repair.release, repair.manifest) != (slot.release, slot.manifest)
+            delta = Plan(chain, read(slot.certificate), repair=repair if slot.doubt else None, ends=ends)
             if target.release > slot.identity.release:
                 return delta
-            rebuild = rebuild_of(target, walk, "fewer rows than the way back")
-            return rebuild if rebuild.rows < delta.rows else delta
+            return _cheaper(delta, target, walk)
     return rebuild_of(target, walk, reason)
 
 
@@ -100,6 +110,15 @@ def rebuild_of(target: Target, walk: Walk, why: str) -> Plan:
     """From nothing, whatever the slot holds. Raises StoreError when no chain reaches the target."""
     empty = Certificate(tables={table.name: EMPTY_TABLE for table in target.tables})
     return Plan(walk(None, ZERO), base=empty, rebuild=why)
+
+
+def _cheaper(delta: Plan, target: Target, walk: Walk) -> Plan:
+    try:
+        rebuild = rebuild_of(target, walk, "fewer rows than the way back")
+    except StoreError:
+        # What leads there from release 0 is gone: that matters only where nothing else does.
+        return delta
+    return rebuild if rebuild.rows < delta.rows else delta
 
 
 def empty_certificate(mapping: SystemMapping) -> Certificate:
@@ -119,3 +138,14 @@ def _must_rebuild(slot: Slot, target: Target) -> str:
     if slot.identity.schema_ != target.identity.schema_:
         return "the shape of a table changed"
     return "" if slot.certificate else "the slot has no certificate"
+
+
+def _must_doubt(slot: Slot, target: Target, repair: Repair | None) -> str:
+    if not slot.doubt:
+        return ""
+    if repair is None:
+        return slot.doubt
+    mends = (repair.release, repair.manifest)
+    if mends in ((slot.release, slot.manifest), (target.release, target.manifest)):
+        return ""
+    return f"{slot.doubt} (its repair list is of release {repair.release})"

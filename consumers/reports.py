@@ -14,7 +14,7 @@ from distributor.rollout.member_row import MemberRow
 from distributor.telemetry import clock
 from distributor.wire import topology
 from distributor.wire.envelope import from_amqp, to_amqp
-from distributor.wire.messages import MemberCommand, MemberReport, StalledReport
+from distributor.wire.messages import AuditedReport, MemberCommand, MemberReport, StalledReport
 
 R = TypeVar("R", bound=MemberReport)
 
@@ -79,6 +79,10 @@ class Reporter:
         """Sends a notice of what is in the way; lost with its line, it is said again. Never waits."""
         self._line.send(self._sealed(report, traceparent), lasting=False)
 
+    def audited(self, report: AuditedReport, traceparent: str | None) -> None:
+        """Sends what an audit found; it lasts until the broker confirmed it. Never waits."""
+        self._line.send(self._sealed(report, traceparent))
+
     def dead_letter(self, letter: Letter, reason: str) -> None:
         """Puts a copy of a command where operators look for what could not be carried out."""
         self._line.send(
@@ -92,7 +96,7 @@ class Reporter:
             )
         )
 
-    def _sealed(self, report: MemberReport | StalledReport, traceparent: str | None) -> Outgoing:
+    def _sealed(self, report: MemberReport | StalledReport | AuditedReport, traceparent: str | None) -> Outgoing:
         envelope = to_amqp(
             report,
             id=clock.new_id(),

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import wait
 from datetime import datetime, timedelta
 
 from pydantic import ValidationError
 
 from consumers.adapters.base import Adapter
-from consumers.execution import Executor, Overtaken
+from consumers.execution import Executor
 from consumers.inbox import Inbox, Letter
 from consumers.reports import Job, Reporter, about
+from consumers.staging import Overtaken
 from consumers.stalls import Stalls
 from distributor.errors import DistributorError, StoreError
 from distributor.mapping.tables import SystemMapping
@@ -30,7 +32,17 @@ from distributor.telemetry.attributes import ENVIRONMENT, EPOCH, ROLLOUT, SYSTEM
 from distributor.telemetry.logs import bind, logger
 from distributor.telemetry.tracing import span
 from distributor.wire import topology
-from distributor.wire.messages import IDLE, MemberReport, ProgressReport, RefusedReport
+from distributor.wire.messages import (
+    IDLE,
+    FlippedReport,
+    MemberReport,
+    ProgressReport,
+    RefusedReport,
+    RevertedReport,
+    SettleCommand,
+    SettledReport,
+    StageCommand,
+)
 
 # A flip far ahead is put to the table once more this long before its time: its connection is known to be alive then.
 _WARM_UP = timedelta(milliseconds=500)
@@ -44,7 +56,11 @@ class _Cut(Exception):
 
 
 class Worker:
-    """Everything that changes a member, in one thread. `wake`, `greet` and `stop` may be called from others."""
+    """Everything that brings a member on, in one thread. `wake`, `greet` and `stop` may be called from others.
+
+    `audits_first`: what a slot holds is audited before a delta builds on it. `moved` is called when a slot went
+    online, came back or was brought up, and must not block.
+    """
 
     def __init__(
         self,
@@ -55,6 +71,8 @@ class Worker:
         store: Store,
         inbox: Inbox,
         reporter: Reporter,
+        audits_first: bool = False,
+        moved: Callable[[], None] = lambda: None,
         alive_every: timedelta = ALIVE_EVERY,
     ) -> None:
         self._environment, self._system = environment, mapping.system
@@ -65,11 +83,14 @@ class Worker:
             mapping,
             adapter,
             store,
+            audits_first=audits_first,
             progress=self._report_progress,
             checkpoint=self._checkpoint,
             row=_remembered(inbox),
         )
         self._stalls = Stalls(adapter, reporter.stalled)
+        self._moved = moved
+        self._loading = False
         self._remembered = self._executor.row
         self._awake = threading.Event()
         self._greeting_due = threading.Event()
@@ -80,6 +101,11 @@ class Worker:
         self._armed: dict[int, datetime] = {}
         self._alive_seconds = alive_every.total_seconds()
         self._spoke_at = time.monotonic()
+
+    @property
+    def loading(self) -> bool:
+        """Whether a command is carried out that may load. May be asked from any thread."""
+        return self._loading
 
     def wake(self) -> None:
         """A letter has come."""
@@ -162,11 +188,15 @@ class Worker:
         self._remember()
 
     def _carried_out(self, job: Job) -> MemberReport | Wait:
-        for _ in range(_ATTEMPTS):
-            try:
-                return self._executor.carry_out(job)
-            except Overtaken:
-                _log.info("another process changed the member during the load", epoch=job.letter.epoch)
+        self._loading = isinstance(job.command, StageCommand | SettleCommand)
+        try:
+            for _ in range(_ATTEMPTS):
+                try:
+                    return self._executor.carry_out(job)
+                except Overtaken:
+                    _log.info("the member was changed by another process, or by an audit", epoch=job.letter.epoch)
+        finally:
+            self._loading = False
         text = "another process of this member keeps changing its row; is it started twice?"
         return about(RefusedReport, self._executor.row, job, reason=RefusalReason.RETRYABLE, text=text)
 
@@ -180,6 +210,8 @@ class Worker:
             self._answered.add(letter.arrival)
         self._spoke_at = time.monotonic()
         self._reporter.answer(report, letter.traceparent, lambda: self._close(letter.arrival))
+        if isinstance(report, FlippedReport | RevertedReport | SettledReport):
+            self._moved()
         _log.info("answered", command=letter.type, epoch=letter.epoch, answer=report.TYPE, shows=report.shows)
 
     def _close(self, arrival: int) -> None:

@@ -1,0 +1,152 @@
+"""The load that a command asks for: planned, carried out, judged by certificates, committed under the row's lock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from consumers.adapters.base import Adapter, Loading
+from consumers.library import Library
+from consumers.loading import Phases, audited, fill
+from consumers.planning import Plan, Target, Walk, plan, rebuild_of
+from consumers.reports import Job, about
+from distributor.errors import StoreError
+from distributor.model.certificate import Certificate
+from distributor.model.repair import Repair
+from distributor.rollout import member
+from distributor.rollout.member import Load
+from distributor.rollout.member_row import MemberRow, Slot
+from distributor.store.base import Store
+from distributor.store.chain import walk
+from distributor.telemetry.faults import Point, point
+from distributor.telemetry.logs import logger
+from distributor.wire.messages import ProgressReport, RepairCommand
+
+PROGRESS_SECONDS = 0.25
+_log = logger("consumer")
+
+
+class Overtaken(Exception):
+    """At its commit a load found the row changed: nothing was written, the table must be asked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One load: for whom, from which row, to which target, by which ways."""
+
+    job: Job
+    row: MemberRow
+    target: Target
+    ways: Walk
+    phases: Phases
+
+
+class Loader:
+    """Loads into one member's store. `phases` are those of the newest load.
+
+    `audits_first`: before a delta builds on what a slot holds, all of that is audited. `progress` is called at most
+    every PROGRESS_SECONDS and must not block; `checkpoint` is called between batches and may raise to cut the load.
+    """
+
+    def __init__(
+        self,
+        adapter: Adapter,
+        store: Store,
+        library: Library,
+        *,
+        audits_first: bool,
+        progress: Callable[[Job, ProgressReport], None],
+        checkpoint: Callable[[Job], None],
+    ) -> None:
+        self.phases: Phases | None = None
+        self._adapter = adapter
+        self._store = store
+        self._library = library
+        self._audits_first = audits_first
+        self._progress = progress
+        self._checkpoint = checkpoint
+
+    def load(self, job: Job, row: MemberRow, load: Load, target: Target) -> MemberRow:
+        """Brings a slot to the target and returns the row that says so.
+
+        Raises DistributorError when store or chunks are out of order, and Overtaken.
+        """
+        phases = self.phases = Phases()
+        task = _Task(job, row, target, partial(walk, self._store, target.manifest, target.release), phases)
+        with phases.phase("plan"):
+            slot = row.slots[load.slot]
+            way = plan(slot, target, task.ways, self._library.certificate, self._repair(job, slot))
+        with self._adapter.loading(load.slot) as loading:
+            certificate, way = self._filled(task, loading, way)
+            stored = self._library.written(certificate)
+            point(Point.LOAD_BEFORE_COMMIT)
+
+            def guard(found: MemberRow) -> MemberRow | None:
+                if found.slots[load.slot].doubt and not (way.rebuild or way.repair):
+                    # An audit found it meanwhile: this load has built upon what is wrong.
+                    return None
+                return member.complete_load(
+                    found, load, identity=target.identity, manifest=target.manifest, certificate=stored
+                )
+
+            with phases.phase("commit"):
+                committed = loading.commit(guard)
+        point(Point.LOAD_AFTER_COMMIT)
+        if committed is None:
+            raise Overtaken
+        return committed
+
+    def _filled(self, task: _Task, loading: Loading, way: Plan) -> tuple[Certificate, Plan]:
+        """The certificate that came of it, and the way that was taken in the end."""
+        target, phases = task.target, task.phases
+        notify = self._notifier(task, way.rows)
+        wrong: list[str] = []
+        if self._audits_first and not (way.rebuild or way.repair):
+            wrong = audited(loading, target.tables, phases, notify).difference(way.base)
+        if not wrong:
+            certificate = fill(loading, way, target.tables, self._store, phases, notify)
+            if way.rebuild or not (wrong := certificate.difference(target.expected)):
+                return certificate, way
+        # The slot did not hold what its row says: no delta leads from there to the target.
+        why = "; ".join(wrong)
+        _log.warning("the slot was altered and is loaded anew", release=target.release, wrong=why)
+        with phases.phase("rebuild"):
+            way = rebuild_of(target, task.ways, why)
+            notify = self._notifier(task, phases.rows_done + way.rows)
+            return fill(loading, way, target.tables, self._store, phases, notify), way
+
+    def _repair(self, job: Job, slot: Slot) -> Repair | None:
+        """What mends a slot in doubt. Raises StoreError when the list that this very command names cannot be had."""
+        if not slot.doubt or slot.mend is None:
+            return None
+        try:
+            return self._library.repair(slot.mend.sha256)
+        except StoreError as error:
+            if isinstance(job.command, RepairCommand) and job.command.repair == slot.mend.sha256:
+                raise
+            # Nobody waits for this list any more who could put it back.
+            _log.warning("a repair list is gone, and its slot is loaded anew", error=str(error))
+            return None
+
+    def _notifier(self, task: _Task, rows: int) -> Callable[[], None]:
+        last = time.monotonic()
+
+        def notify() -> None:
+            nonlocal last
+            if time.monotonic() - last >= PROGRESS_SECONDS:
+                last = time.monotonic()
+                report = about(
+                    ProgressReport,
+                    task.row,
+                    task.job,
+                    phase=task.phases.current,
+                    rows_done=task.phases.rows_done,
+                    rows_total=rows,
+                    seconds=task.phases.elapsed,
+                )
+                self._progress(task.job, report)
+            self._checkpoint(task.job)
+
+        return notify
