@@ -24,7 +24,12 @@ from distributor.store.chunks import AFTER, BEFORE, OP, PIECE_ROWS, Op, changese
 from distributor.store.spill import LEVELS, Spill
 
 MOST_BYTES = 48 << 20
-"""Octets of changes that are gathered before they are replaced by their net, which takes about as much again."""
+"""Octets of changes that are gathered before they are replaced by their net.
+
+Measured: a process that composes rises by 120 to 145 MB for 36 MB of changes, by 140 to 170 MB for 400 MB to 2 GB.
+"""
+# Chunk, batch, what is gathered, its copy in one piece and its net are in memory at once.
+_TAKES_MB = 4 * MOST_BYTES >> 20
 
 
 def net_delta(store: Store, chain: Chain, schema: DatasetSchema) -> Iterator[pa.Table]:
@@ -131,7 +136,7 @@ def _clear_errors(dataset: str) -> Iterator[None]:
         raise StoreError(
             f"memory ran out while the changesets of {dataset} were composed",
             where="compose",
-            mend=f"Give the process more memory: composing takes about {3 * MOST_BYTES >> 20} MB.",
+            mend=f"Give the process more memory: composing takes up to {_TAKES_MB} MB.",
         ) from error
     except OSError as error:
         # Chunks are read elsewhere, and say their own errors.
