@@ -46,7 +46,7 @@ class VerifiedTable(Part):
     dataset: str
     """The dataset that it shows."""
     slot: str
-    """`online`, or with `--repair` also `shadow`, where that holds the release that is shown."""
+    """`online`, or with `--repair` also `shadow`, on which the next load builds."""
     release: int
     """The release with which it was compared: the one that the slot holds."""
     rows_stored: int

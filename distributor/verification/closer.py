@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
-from distributor.model.certificate import Bucket
+from distributor.model.certificate import Bucket, leaf_of
 from distributor.verification.answers import Answer, Key, Lanes, TableAnswer
 from distributor.verification.comparison import bucket_of_leaf, differing, rows_in, wrong_rows
 from distributor.verification.findings import MemberFinding, Outcome, TableFinding
@@ -76,14 +76,14 @@ def with_rows(
     """The member with the rows that are wrong in its differing leaves. `expected`: leaf → key → lanes."""
     if other := _no_longer(member, answer):
         return other
-    asked = questions({member.system: member}, leaves_to_list)[member.system]
     tables = []
     for table in member.tables:
         if leaves_to_list(table):
-            # Both slots were asked for the same leaves: what is right in one of them is no harm to look at.
+            # Both slots tell of the leaves in which either of them differs.
+            stored = [row for row in _stored(answer, table).rows if leaf_of(row[0]) in table.leaves]
             everything = expected[table.release, table.dataset]
-            right = {key: lanes for leaf in asked[table.table] for key, lanes in everything.get(leaf, {}).items()}
-            wrong = wrong_rows(_stored(answer, table).rows, right)
+            right = {key: lanes for leaf in table.leaves for key, lanes in everything.get(leaf, {}).items()}
+            wrong = wrong_rows(stored, right)
             table = replace(table, wrong=tuple(wrong), buckets=table.buckets if wrong else frozenset())
         tables.append(table)
     return replace(member, tables=tuple(tables), seconds=member.seconds + answer.seconds)

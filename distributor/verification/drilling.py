@@ -51,8 +51,8 @@ def verify(
 ) -> Findings:
     """Waits for the audits that `asked` has begun, and looks closer where something differs.
 
-    `shadow`: the other slots too, where they hold the release that is shown. A member that goes to another release
-    meanwhile is asked anew. Raises UnreachableError, StoreError.
+    `shadow`: the other slots too, each against the release that it holds: a load builds on it. A member that goes to
+    another release meanwhile is asked anew. Raises UnreachableError, StoreError.
     """
     gathering = Gathering(engine, asked, shadow=shadow, patience=patience, hear=hear)
     drill = _Drill(engine, settings, store, asked, gathering, hear)
@@ -113,7 +113,7 @@ class _Drill:
             return replace(found, outcome=Outcome.UNFIT, why=why)
         try:
             tables = self._tables(mapping, ONLINE, online)
-            if shadow and shadow.release == self._asked.verification.release and shadow.mapping == online.mapping:
+            if shadow and shadow.release and shadow.mapping == online.mapping:
                 tables += self._tables(mapping, SHADOW, shadow)
         except RefusedError as error:
             return replace(found, outcome=Outcome.UNFIT, why=error.what)

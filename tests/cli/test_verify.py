@@ -279,6 +279,7 @@ def test_wrong_usage(world: World) -> None:
 def test_a_repair_mends_exactly_what_is_wrong(world: World) -> None:
     crm, till = world.auditors["crm"], world.auditors["till"]
     alter(crm.online)
+    crm.shadow = Slot(1, crm.online.mapping, rows(1))
     crm.shadow.tables["items"].append(("X-2", "extra in the shadow"))
     till.online.tables["items"].pop(0)
     till.shadow.release = None
@@ -297,6 +298,7 @@ def test_a_repair_mends_exactly_what_is_wrong(world: World) -> None:
     told = world.verify("--repair", "--reason", "by hand", code=0)
     assert told["repair"]["rollout"]["state"] == "online"
     assert [(s["mended"], s["rows_loaded"]) for s in told["systems"]] == [(True, 1), (False, None), (True, 1)]
+    # The other slot is of another release, and what a load would build upon.
     assert found(told, "crm", "shadow")["items"] == [({"sku": "X-2"}, "extra")]
     # Whoever holds the release already has nothing to do with it.
     assert not [1 for kind, data, _ in world.members["pos"].commands if data.get("epoch", 0) > 1]
