@@ -10,28 +10,44 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
 from rich.console import Console
 
-from tests.bench import deltas, growth, skew
+from tests.bench import deltas, flips, growth, proof, rollback, skew
 from tests.bench.lab import Carried, running_lab
+from tests.bench.machine import machine
+from tests.bench.page import page
 from tests.bench.report import Report
 
-PARTS = ("deltas", "growth", "skew", "memory")
+USUAL = ("deltas", "growth", "skew", "memory", "rollback")
+PARTS = (*USUAL, "flips", "proof")
+_ON_THE_SIX = {"deltas", "growth", "skew", "memory"}
 FULL, QUICK = 1_000_000, 20_000
-FLIPS, QUICK_FLIPS = 100, 10
+ROLLBACK_SHARE = 10
+"""The estate of seven systems has a tenth of the products: what is measured there follows the change alone."""
 SEED = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much is measured: products of each estate, flips of `skew` and of `flips`."""
+
+    products: int
+    rollback_products: int
+    skew_flips: int
+    flips: int
 
 
 class Bench:
     """One run; the estates of a part are gone when the next one starts."""
 
-    def __init__(self, directory: Path, products: int, flips: int, parts: Sequence[str]) -> None:
+    def __init__(self, directory: Path, sizes: Sizes, parts: Sequence[str]) -> None:
         self.directory = directory
-        self.products, self.flips, self.parts = products, flips, parts
-        self.report = Report(products)
+        self.sizes, self.products, self.parts = sizes, sizes.products, parts
+        self.report = Report(sizes.products)
         self._begun = time.monotonic()
 
     def say(self, text: str) -> None:
@@ -40,6 +56,19 @@ class Bench:
 
     def run(self) -> Report:
         """Every part that was asked for."""
+        if _ON_THE_SIX.intersection(self.parts):
+            self._run_on_the_six()
+        if "rollback" in self.parts:
+            products = self.sizes.rollback_products
+            self.report.rollback = rollback.measure(self.directory / "seven", products, SEED, self.say)
+        if "flips" in self.parts:
+            self.report.flips = flips.measure(self.directory / "flips", self.sizes.flips, SEED, self.say)
+        if "proof" in self.parts:
+            self.report.proof = proof.measure(self.directory / "proof", self.products, SEED, self.say)
+        self.report.seconds = round(time.monotonic() - self._begun, 1)
+        return self.report
+
+    def _run_on_the_six(self) -> None:
         small = self.products // 10
         rows = growth.rows_for(small)
         smaller = self._smaller(small, rows) if "growth" in self.parts else None
@@ -57,9 +86,7 @@ class Bench:
                 self.report.growth = growth.Growth(rows, small, self.products, ours_small, ours, bare_small, bare)
                 self.say(f"growth {self.report.growth.ours}×, bare {self.report.growth.bare}×")
             if "skew" in self.parts:
-                self.report.skew = skew.measure(lab, self.flips, self.say)
-        self.report.seconds = round(time.monotonic() - self._begun, 1)
-        return self.report
+                self.report.skew = skew.measure(lab, self.sizes.skew_flips, self.say)
 
     def _smaller(self, products: int, rows: int) -> tuple[float, float, float]:
         """Ours on the small catalogue, and the bare MERGE on both."""
@@ -93,23 +120,45 @@ def main() -> int:
     """Parses the command line, runs, prints."""
     parser = argparse.ArgumentParser(prog="deploy/run bench", description=__doc__)
     parser.add_argument("--products", type=int, metavar="N", help=f"size of the catalogue (default {FULL:,})")
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK:,} products and {QUICK_FLIPS} flips")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK:,} products and few flips")
     parser.add_argument("--json", action="store_true", help="one object on stdout")
-    parser.add_argument("--only", metavar="PARTS", default=",".join(PARTS), help=f"some of {', '.join(PARTS)}")
+    parser.add_argument(
+        "--only",
+        metavar="PARTS",
+        default=",".join(USUAL),
+        help=f"some of {', '.join(PARTS)} (default {','.join(USUAL)})",
+    )
+    parser.add_argument("--flips", type=int, metavar="N", help=f"of the part flips (default {flips.FLIPS:,})")
+    parser.add_argument(
+        "--rollback-products", type=int, metavar="N", help="of the part rollback (default: a tenth of --products)"
+    )
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the page of skews there (part flips)")
     given = parser.parse_args()
     parts = given.only.split(",")
     if unknown := set(parts) - set(PARTS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(PARTS)}")
-    products = given.products or (QUICK if given.quick else FULL)
-    flips = QUICK_FLIPS if given.quick else FLIPS
+    if given.markdown and "flips" not in parts:
+        parser.error("--markdown is for --only flips")
     with _termination_is_interruption(), tempfile.TemporaryDirectory(prefix="distributor-bench-") as directory:
         Path(directory).chmod(0o711)
-        report = Bench(Path(directory), products, flips, parts).run()
+        report = Bench(Path(directory), _sizes(given), parts).run()
+    if given.markdown and report.flips:
+        given.markdown.write_text(page(report.flips, machine()), encoding="utf-8")
     if given.json:
         print(json.dumps(report.as_json(), indent=2))
     else:
         report.show(Console(highlight=False, soft_wrap=not sys.stdout.isatty()))
     return 0
+
+
+def _sizes(given: argparse.Namespace) -> Sizes:
+    products = given.products or (QUICK if given.quick else FULL)
+    return Sizes(
+        products=products,
+        rollback_products=given.rollback_products or products // ROLLBACK_SHARE,
+        skew_flips=skew.QUICK_FLIPS if given.quick else skew.FLIPS,
+        flips=given.flips or (flips.QUICK_FLIPS if given.quick else flips.FLIPS),
+    )
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,8 @@ import psycopg
 
 from distributor.demo import catalogue
 from distributor.demo.catalogue import Batch
-from tests.bench.lab import Carried, Lab, median
+from tests.bench.figures import Figure, median
+from tests.bench.lab import Carried, Lab
 from tests.bench.peers import dump
 from tests.bench.peers.replication import Replication
 from tests.bench.peers.server import PeerServer
@@ -31,6 +32,20 @@ class Delta:
     full_refresh_ms: float
     skew_ms: float
     phases: dict[str, float]
+
+
+def figures(deltas: Sequence[Delta]) -> Iterator[Figure]:
+    """Rows of the table of targets."""
+    by_size = {delta.changed_rows: delta for delta in deltas}
+    if one := by_size.get(1):
+        yield Figure("1 row everywhere", f"{one.everywhere_ms:.0f} ms", "< 150 ms", one.everywhere_ms < 150)
+    if ten := by_size.get(10_000):
+        threads = ten.everywhere_ms / ten.threads_ms
+        replication = ten.everywhere_ms / ten.logical_replication_ms
+        full = ten.full_refresh_ms / ten.everywhere_ms
+        yield Figure("10,000 rows beside (a) bare threads", f"{threads:.2f}×", "≤ 2×", threads <= 2)
+        yield Figure("10,000 rows beside (b) logical replication", f"{replication:.2f}×", "< 1×", replication < 1)
+        yield Figure("10,000 rows beside (c) a full refresh", f"{full:.0f}× faster", "≥ 30×", full >= 30)
 
 
 def sizes(products: int) -> list[int]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.lab import Lab, median
+from tests.bench.figures import Figure, median
+from tests.bench.lab import Lab
 from tests.bench.peers.bare_merge import merge_ms
 from tests.bench.peers.server import PeerServer
 
@@ -33,6 +35,13 @@ class Growth:
     def bare(self) -> float:
         """How much dearer the bare MERGE is."""
         return round(self.bare_ms / self.bare_small_ms, 2)
+
+    def figures(self) -> Iterator[Figure]:
+        """Rows of the table of targets."""
+        name = f"growth of a {self.changed_rows:,}-row delta, {self.small_products:,} → {self.products:,} products"
+        most = round(self.bare * 1.3, 2)
+        yield Figure(name, f"{self.ours}×", f"≤ {most}×", self.ours <= most)
+        yield Figure("growth of a bare MERGE of the same rows", f"{self.bare}×")
 
 
 def rows_for(small_products: int) -> int:

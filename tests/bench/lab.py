@@ -1,10 +1,9 @@
-"""The measured estate: six PostgreSQL systems in six databases of one server, and how long a change takes to them."""
+"""The measured estate, six PostgreSQL systems unless told otherwise, and how long a change takes to all of them."""
 
 from __future__ import annotations
 
-import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ import psycopg
 from distributor.demo import catalogue
 from distributor.demo.catalogue import DATASETS, Batch
 from distributor.demo.estate import EnvironmentPlan, Estate, SystemPlan
+from distributor.demo.readers import Line
 from distributor.demo.watching import LedgerView, settled
 from distributor.rollout.state import Rollout
 from tests.bench.memory import peak_mb, publish_and_weigh
@@ -24,7 +24,10 @@ from tests.bench.peers.server import commit_at_once
 ENVIRONMENT = "bench"
 SYSTEMS = tuple(f"system{number}" for number in range(1, 7))
 KEEP_PREVIOUS, FLIP_LEAD, QUIET_PERIOD = "0s", "30ms", "0s"
-_TABLES = {dataset: dataset for dataset in DATASETS}
+ALL_TABLES = {dataset: dataset for dataset in DATASETS}
+SIX = tuple(SystemPlan(name, "postgresql", ALL_TABLES) for name in SYSTEMS)
+FEW_ROWS = 20
+"""So few changed rows are prices alone: a batch of the catalogue has more of them."""
 _DEADLINE_SECONDS = 1800.0
 
 
@@ -48,7 +51,11 @@ class Lab:
         self.seed = seed
         self.ledger = LedgerView(estate.ledger_url)
         self.master = psycopg.connect(estate.master_url, autocommit=True)
-        self.readers = [psycopg.connect(place.url, autocommit=True) for place in estate.places()]
+        self.readers: list[Line] = []
+
+    def open_readers(self) -> None:
+        """One connection to each system, as its users have it; a system's store comes to be with its first load."""
+        self.readers = [Line(place) for place in self.estate.places()]
 
     @property
     def revision(self) -> int:
@@ -57,11 +64,11 @@ class Lab:
         return int(row[0]) if row else 0
 
     def change(self, rows: int) -> Batch:
-        """Changes `rows` rows on the master and commits: products and prices in equal parts, for 1 row one price."""
+        """Changes `rows` rows on the master and commits: products and prices in equal parts, few rows in prices."""
         revision = self.revision + 1
-        if rows == 1:
-            self.master.execute("UPDATE prices SET revision = %s WHERE product_id = 1", [revision])
-            return Batch(revision, [1], [], [])
+        if rows <= FEW_ROWS:
+            self.master.execute("UPDATE prices SET revision = %s WHERE product_id <= %s", [revision, rows])
+            return Batch(revision, list(range(1, rows + 1)), [], [])
         return catalogue.change(self.master, rows // 2, revision, self.seed)
 
     def carry(self, rows: int) -> Carried:
@@ -73,7 +80,7 @@ class Lab:
         self.wait_settled()
         rollout = self.ledger.environment(ENVIRONMENT).last
         assert rollout is not None
-        changed = 1 if rows == 1 else 2 * batch.products
+        changed = rows if rows <= FEW_ROWS else 2 * batch.products
         return Carried(changed, everywhere, rollout.skew_ms or 0.0, self._phases(rollout, committed))
 
     def shown(self) -> int:
@@ -84,7 +91,7 @@ class Lab:
         """Milliseconds since `begun` (perf_counter) until every system itself says that it shows a release."""
         waiting = list(self.readers)
         while waiting:
-            waiting = [reader for reader in waiting if _release(reader) < release]
+            waiting = [reader for reader in waiting if _release(reader) != release]
             self._check(begun, f"release {release} in {len(waiting)} systems")
             time.sleep(0.002)
         return (time.perf_counter() - begun) * 1000
@@ -103,8 +110,9 @@ class Lab:
     def close(self) -> None:
         """Gives connections back."""
         self.ledger.close()
-        for connection in (self.master, *self.readers):
-            connection.close()
+        self.master.close()
+        for reader in self.readers:
+            reader.close()
 
     def _check(self, begun: float, what: str) -> None:
         if dead := self.estate.dead():
@@ -137,15 +145,31 @@ class Lab:
 
 
 @contextmanager
-def running_lab(state: Path, products: int, seed: int, *, say: Callable[[str], None]) -> Iterator[Lab]:
-    """Starts an estate and brings release 1 online everywhere, in both slots. Leaving it deletes everything."""
-    systems = tuple(SystemPlan(name, "postgresql", _TABLES) for name in SYSTEMS)
-    plan = EnvironmentPlan(ENVIRONMENT, "auto", systems, keep_previous=KEEP_PREVIOUS, flip_lead=FLIP_LEAD)
-    estate = Estate(state, [plan], datasets=_TABLES, quiet_period=QUIET_PERIOD)
+def running_lab(
+    state: Path,
+    products: int,
+    seed: int,
+    *,
+    say: Callable[[str], None],
+    systems: Sequence[SystemPlan] = SIX,
+    keep_previous: str = KEEP_PREVIOUS,
+    commit_times: bool = False,
+) -> Iterator[Lab]:
+    """Starts an estate and brings release 1 online everywhere, in both slots unless the previous release is kept.
+
+    `commit_times`: the server remembers when each transaction committed. Leaving it deletes everything.
+    """
+    plan = EnvironmentPlan(ENVIRONMENT, "auto", tuple(systems), keep_previous=keep_previous, flip_lead=FLIP_LEAD)
+    estate = Estate(state, [plan], datasets=ALL_TABLES, quiet_period=QUIET_PERIOD)
     try:
         estate.start_servers()
         with psycopg.connect(estate.postgresql.url(), autocommit=True) as admin:
             commit_at_once(admin)
+            if commit_times:
+                admin.execute("ALTER SYSTEM SET track_commit_timestamp = on")
+        if commit_times:
+            estate.postgresql.stop()
+            estate.postgresql.start()
         with psycopg.connect(estate.master_url, autocommit=True) as master:
             catalogue.create(master, products, seed)
             master.execute("VACUUM ANALYZE")
@@ -156,27 +180,17 @@ def running_lab(state: Path, products: int, seed: int, *, say: Callable[[str], N
         lab = Lab(estate, seed)
         lab.publisher_rss_mb = publish_and_weigh(estate.config)
         lab.wait_until(lambda: lab.shown() == 1, "release 1 everywhere")
+        lab.open_readers()
         lab.consumer_rss_mb = max(peak_mb(estate.pid(place.name)) for place in estate.places())
         say(f"release 1 of {products:,} products is everywhere after {time.perf_counter() - begun:.1f} s")
-        lab.wait_settled()
-        say(f"and in both slots after {time.perf_counter() - begun:.1f} s")
+        if keep_previous == KEEP_PREVIOUS:
+            lab.wait_settled()
+            say(f"and in both slots after {time.perf_counter() - begun:.1f} s")
         yield lab
         lab.close()
     finally:
         estate.remove()
 
 
-def median(values: list[float]) -> float:
-    """The median, to a tenth."""
-    return round(statistics.median(values), 1)
-
-
-def percentile(values: list[float], share: float) -> float:
-    """The value below which `share` of all lie."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
-
-
-def _release(reader: psycopg.Connection) -> int:
-    row = reader.execute("SELECT max(release) FROM distributor_release").fetchone()
-    return int(row[0] or 0) if row else 0
+def _release(reader: Line) -> int:
+    return int(reader.ask("SELECT max(release) FROM distributor_release")[0][0] or 0)

@@ -7,7 +7,7 @@ stages two releases where the other stages one.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from sqlalchemy import Engine
@@ -18,9 +18,11 @@ from distributor.requests import hold, release_hold, request_rollout
 from distributor.rollout.state import Cause, RolloutState
 from distributor.settings import Settings, load_settings
 from distributor.store.directory import DirectoryStore
-from tests.bench.lab import ENVIRONMENT, Lab, median, percentile
+from tests.bench.figures import Figure, median, percentile
+from tests.bench.lab import ENVIRONMENT, Lab
 from tests.bench.reading import Latencies, Readers
 
+FLIPS, QUICK_FLIPS = 100, 10
 CHANGED_ROWS = 1_000
 PERIOD_SECONDS = 1.2
 WHO = "bench"
@@ -38,6 +40,13 @@ class Skew:
     reader_p99_ms: float
     reader_p99_withheld_ms: float
     ratio: float
+
+    def figures(self) -> Iterator[Figure]:
+        """Rows of the table of targets."""
+        yield Figure(f"skew over {self.flips} flips, p99", f"{self.p99_ms} ms", "< 50 ms", self.p99_ms < 50)
+        yield Figure(f"reader errors in {self.reads:,} reads", str(self.reader_errors), "0", not self.reader_errors)
+        p99 = f"({self.reader_p99_ms} ms beside {self.reader_p99_withheld_ms} ms)"
+        yield Figure(f"readers' p99, flips beside none {p99}", f"{self.ratio}×", "≤ 1.3×", self.ratio <= 1.3)
 
 
 def measure(lab: Lab, flips: int, say: Callable[[str], None]) -> Skew:
