@@ -40,6 +40,7 @@ create table if not exists answered (
   epoch integer not null, rollout_id text not null, type text not null, primary key (epoch, rollout_id, type)
 ) without rowid;
 create table if not exists member (only_row integer primary key check (only_row = 1), row text not null);
+create table if not exists sample (only_row integer primary key check (only_row = 1), next_bucket integer not null);
 """
 
 
@@ -165,6 +166,15 @@ class Inbox:
         """The member's row as last read."""
         found = self._read("select row from member")
         return None if found is None else str(found[0])
+
+    def next_bucket(self) -> int:
+        """Where the next sampled audit begins."""
+        found = self._read("select next_bucket from sample")
+        return 0 if found is None else int(found[0])
+
+    def sample_from(self, bucket: int) -> None:
+        """Notes where the next sampled audit begins, so that restarts do not look at the same buckets for ever."""
+        self._write("insert or replace into sample (only_row, next_bucket) values (1, ?)", bucket)
 
     def close(self) -> None:
         """Closes the file."""

@@ -8,7 +8,7 @@ from consumers.planning import Target, empty_certificate, target_of
 from distributor.errors import StoreError
 from distributor.mapping.tables import SystemMapping
 from distributor.model.certificate import Certificate
-from distributor.model.manifest import Manifest
+from distributor.model.manifest import ZERO, Manifest
 from distributor.model.repair import Repair
 from distributor.rollout.member_row import MemberRow, Slot, SlotName, other
 from distributor.store.base import Store
@@ -59,11 +59,15 @@ class Library:
     def held(self, row: MemberRow, slot: SlotName) -> Target | None:
         """What a slot does hold, by its row; None while it is torn, or when that is under another mapping."""
         held, beside = row.slots[slot], row.slots[other(slot)]
-        if not held.intact or any(
-            each.identity is not None and each.identity.mapping != self._mapping.version for each in (held, beside)
-        ):
+        if not held.intact:
             return None
-        return self.target(held.release or 0, held.manifest, row)
+        if held.identity is None:
+            # Both slots have the same tables: those of a release that lies in the other one, if any do.
+            known = beside.manifest if beside.identity and beside.identity.mapping == self._mapping.version else None
+            return target_of(self._mapping, ZERO, None, self.manifest(known) if known else None)
+        if held.identity.mapping != self._mapping.version:
+            return None
+        return self.target(held.identity.release, held.manifest, row)
 
     def repair(self, sha256: str) -> Repair:
         """A repair list, all of whose chunks are there."""

@@ -19,8 +19,8 @@ def run(settings: Settings, environment: str, system: str) -> int:
 
     Raises ConfigError when the config does not name this member, or names an adapter that is not installed.
     """
-    adapter = load_adapter(settings, environment, system)
-    consumer = Consumer(settings, environment, system, adapter)
+    worker, auditor = (load_adapter(settings, environment, system) for _ in range(2))
+    consumer = Consumer(settings, environment, system, worker, auditor)
     if threading.current_thread() is threading.main_thread():
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: consumer.stop())

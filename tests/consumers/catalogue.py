@@ -10,6 +10,7 @@ import pyarrow as pa
 from distributor.model.certificate import Certificate, certify
 from distributor.model.dataset import Column, DatasetSchema, Index
 from distributor.model.manifest import Counts, Manifest
+from distributor.model.repair import Repair
 from distributor.model.types import LogicalType
 from distributor.store.chunks import changeset_schema, read_manifest, write_chunk, write_manifest
 from distributor.store.directory import DirectoryStore
@@ -96,6 +97,21 @@ class Catalogue:
         self.manifests.append(write_manifest(self.store, manifest))
         self.contents.append(after)
         return self.newest
+
+    def repair(self, release: int, **keys: set[Row]) -> str:
+        """A repair list for some keys, by dataset: its sha256."""
+        chunks = []
+        for schema in self.schemas:
+            right = {row[: len(schema.key)]: row for row in self.contents[release][schema.dataset]}
+            nothing = (None,) * (len(schema.columns) - len(schema.key))
+            mended = [
+                (key, None, right[key]) if key in right else (key, (*key, *nothing), None)
+                for key in sorted(keys.get(schema.dataset, set()))
+            ]
+            if mended:
+                chunks.append(write_chunk(self.store, schema, _changeset(schema, mended)))
+        repair = Repair(release=release, manifest=self.manifests[release], chunks=tuple(chunks))
+        return self.store.put(repair.model_dump_json().encode())
 
     def chunk_path(self, release: int) -> Path:
         """The file of a release's first chunk."""

@@ -19,15 +19,20 @@ import pika
 import psycopg
 
 from distributor.mapping.tables import SystemMapping, TableMapping
+from distributor.rollout.member_row import MemberRow
 from distributor.wire import topology
 from distributor.wire.envelope import from_amqp, to_amqp
 from distributor.wire.messages import (
     AbandonCommand,
+    AuditCommand,
+    AuditDepth,
+    AuditedReport,
     FlipCommand,
     MemberCommand,
     MemberReport,
     Message,
     ProgressReport,
+    RepairCommand,
     RevertCommand,
     SettleCommand,
     StageCommand,
@@ -59,14 +64,16 @@ class Coordinator:
             self._channel.queue_declare(queue.name, durable=True, arguments=queue.arguments)
             for exchange, key in queue.bindings:
                 self._channel.queue_bind(queue.name, exchange, key)
-        self.reports: list[MemberReport | StalledReport] = []
+        self.reports: list[MemberReport | StalledReport | AuditedReport] = []
         self._passed = 0
         self.traceparents: list[str | None] = []
 
     def close(self) -> None:
         self._connection.close()
 
-    def send(self, command: MemberCommand, *, id: str | None = None, traceparent: str | None = None) -> str:
+    def send(
+        self, command: MemberCommand | AuditCommand, *, id: str | None = None, traceparent: str | None = None
+    ) -> str:
         """Publishes a command as the relay does; returns its message id."""
         now = datetime.now(UTC)
         envelope = to_amqp(
@@ -124,8 +131,8 @@ class Coordinator:
                 return
             received = from_amqp(properties.headers, properties.content_type, body or b"")
             message: Message = received.message
-            assert isinstance(message, MemberReport | StalledReport)
-            if not isinstance(message, ProgressReport | StalledReport):
+            assert isinstance(message, MemberReport | StalledReport | AuditedReport)
+            if not isinstance(message, ProgressReport | StalledReport | AuditedReport):
                 self.traceparents.append(received.traceparent)
             self.reports.append(message)
 
@@ -142,6 +149,38 @@ class Coordinator:
             from_release=from_release,
             void=void,
         )
+
+    def repair(self, epoch: int, release: int, repair: str) -> RepairCommand:
+        """Stage what is online already, with a repair list."""
+        stage = self.stage(epoch, release, from_release=release)
+        return RepairCommand(**stage.model_dump(), repair=repair)
+
+    def audit(
+        self,
+        depth: AuditDepth = AuditDepth.BUCKETS,
+        tables: dict[str, tuple[int, ...]] | None = None,
+        *,
+        shadow: bool = False,
+    ) -> list[AuditedReport]:
+        """Asks what is stored, and gives all parts of the answer."""
+        command = AuditCommand(
+            environment=ENVIRONMENT,
+            system=SYSTEM,
+            audit_id=uuid.uuid4().hex,
+            depth=depth,
+            shadow=shadow,
+            tables=tables or {},
+        )
+        self.send(command)
+        return self.audited(command)
+
+    def audited(self, command: AuditCommand) -> list[AuditedReport]:
+        """All parts of one answer, in order."""
+        found = [self.expect(AuditedReport, lambda report: report.audit_id == command.audit_id)]
+        while len(found) < found[0].parts:
+            found.append(self.expect(AuditedReport, lambda report: report.audit_id == command.audit_id))
+        assert [report.part for report in found] == list(range(1, found[0].parts + 1))
+        return found
 
     def flip(self, epoch: int, release: int, *, after: float = 0.0, within: float = 60.0) -> FlipCommand:
         at = datetime.now(UTC) + timedelta(seconds=after)
@@ -195,6 +234,8 @@ url = "postgresql://nobody@localhost/none"
 url = "{amqp_url}"
 [store]
 path = "{catalogue.path}"
+[environments.{ENVIRONMENT}]
+audit = "never"
 [environments.{ENVIRONMENT}.systems.{SYSTEM}]
 adapter = "{adapter}"
 url = "{url}"
@@ -246,19 +287,33 @@ dataset = "prices"
             "prices": {tuple(row) for row in self._query(self._texts("sku, currency, amount", "prices"))},
         }
 
-    def alter_shadow(self, table: str, change: str) -> None:
-        """Changes the slot that nobody reads, by hand: `change` follows `UPDATE <table>`."""
+    def audits(self, mode: str) -> None:
+        """Sets `audit` in the config, for the next start."""
+        self.config.write_text(self.config.read_text().replace('audit = "never"', f'audit = "{mode}"'))
+
+    def alter(self, slot: str, table: str, change: str) -> int:
+        """Changes a slot by hand, "online" or "shadow": `change` follows `UPDATE <table>`. Returns how many rows."""
         if self.adapter == "sqlite":
             with closing(sqlite3.connect(self.url.removeprefix("sqlite:///"), timeout=10)) as connection:
                 active = connection.execute("SELECT row ->> 'active' FROM _distributor_member").fetchone()[0]
-                place = f'"_{"b" if active == "a" else "a"}_{table}"'
-                assert connection.execute(f"UPDATE {place} {change}").rowcount == 1
+                changed = connection.execute(f'UPDATE "_{_slot(active, slot)}_{table}" {change}').rowcount
                 connection.commit()
+                return changed
+        with psycopg.connect(self.url) as postgresql:
+            active = postgresql.execute("SELECT slot FROM distributor.active").fetchall()[0][0]
+            return postgresql.execute(f"UPDATE distributor_{_slot(active, slot)}.{table} {change}".encode()).rowcount
+
+    def alter_shadow(self, table: str, change: str) -> None:
+        """Changes one row of the slot that nobody reads, by hand: `change` follows `UPDATE <table>`."""
+        assert self.alter("shadow", table, change) == 1
+
+    def row(self) -> MemberRow:
+        """The member's row, as it lies in its store."""
+        if self.adapter == "sqlite":
+            statement = "SELECT row FROM _distributor_member"
         else:
-            with psycopg.connect(self.url) as postgresql:
-                active = postgresql.execute("SELECT slot FROM distributor.active").fetchall()[0][0]
-                place = f"distributor_{'b' if active == 'a' else 'a'}.{table}"
-                assert postgresql.execute(f"UPDATE {place} {change}".encode()).rowcount == 1
+            statement = "SELECT row::text FROM distributor.member"
+        return MemberRow.model_validate_json(str(self._query(statement)[0][0]))
 
     def lose_view(self, name: str) -> None:
         """Drops what readers look at, by hand."""
@@ -291,3 +346,7 @@ dataset = "prices"
             ]
         with psycopg.connect(self.url) as postgresql:
             return postgresql.execute(statement).fetchall()
+
+
+def _slot(active: str, slot: str) -> str:
+    return active if slot == "online" else "b" if active == "a" else "a"

@@ -20,8 +20,8 @@ def test_a_quiet_consumer_says_again_and_again_that_it_lives(
 ) -> None:
     publish_three(catalogue)
     settings = load_settings(sqlite_member.config)
-    adapter = SQLiteAdapter(settings.environments[ENVIRONMENT].systems[SYSTEM], tmp_path)
-    consumer = Consumer(settings, ENVIRONMENT, SYSTEM, adapter, alive_every=timedelta(milliseconds=100))
+    adapters = [SQLiteAdapter(settings.environments[ENVIRONMENT].systems[SYSTEM], tmp_path) for _ in range(2)]
+    consumer = Consumer(settings, ENVIRONMENT, SYSTEM, *adapters, alive_every=timedelta(milliseconds=100))
     thread = threading.Thread(target=consumer.run)
     thread.start()
     try:
