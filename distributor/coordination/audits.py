@@ -15,9 +15,11 @@ from distributor.wire.messages import AuditDepth, AuditedReport, FlippedReport, 
 _log = logger("coordination")
 
 
-def hear_audit(conn: Connection, report: AuditedReport, at: datetime, traceparent: str | None) -> None:
-    """Keeps an answer, and raises an alarm when it tells of a slot that was not known to be altered."""
-    if report.audit_id and not verifications.answered(conn, report, at):
+def hear_audit(
+    conn: Connection, report: AuditedReport, at: datetime, *, body: bytes, traceparent: str | None = None
+) -> None:
+    """Keeps an answer (`body` as it came), and raises an alarm when a slot was altered and nobody knew."""
+    if report.audit_id and not verifications.answered(conn, report, body, at):
         _log.info("nobody asked for this audit", environment=report.environment, system=report.system)
     if report.error:
         return

@@ -40,6 +40,7 @@ from distributor.wire.messages import (
 
 T = TypeVar("T")
 AfterStep = Callable[[Step], None]
+_MUCH = 100_000
 _log = logger("coordinator")
 
 
@@ -55,8 +56,8 @@ class Deliveries:
     async def work(self, delivery: AbstractIncomingMessage, arrived_at: datetime) -> None:
         """A report or an announcement. What can never be processed becomes a dead letter; nothing is ever lost."""
         try:
-            received = from_amqp(delivery.headers, delivery.content_type, delivery.body)
-            await patiently(self._process, received, arrived_at)
+            received = await _read(delivery)
+            await patiently(self._process, received, delivery.body, arrived_at)
         except MessageError as error:
             await self._bury(delivery, error.what)
         except DistributorError as error:
@@ -105,12 +106,12 @@ class Deliveries:
             point(Point.LETTER_BEFORE_COMMIT)
         point(Point.LETTER_AFTER_COMMIT)
 
-    def _process(self, received: Received, at: datetime) -> None:
+    def _process(self, received: Received, body: bytes, at: datetime) -> None:
         match received.message:
             case MemberReport() as report:
                 self._report(received, report, at)
             case AuditedReport() as report:
-                self._audited(received, report, at)
+                self._audited(received, report, body, at)
             case StalledReport() as report:
                 self._stalled(received, report, at)
             case ReleaseAnnounced():
@@ -141,11 +142,11 @@ class Deliveries:
         point(Point.STEP_AFTER_COMMIT)
         self._after(done)
 
-    def _audited(self, received: Received, report: AuditedReport, at: datetime) -> None:
+    def _audited(self, received: Received, report: AuditedReport, body: bytes, at: datetime) -> None:
         self._check_member(report)
         with transaction(self._engine) as conn:
             if inbox.first_time(conn, received.id, report.TYPE, at, received.traceparent):
-                hear_audit(conn, report, at, received.traceparent)
+                hear_audit(conn, report, at, body=body, traceparent=received.traceparent)
 
     def _stalled(self, received: Received, report: StalledReport, at: datetime) -> None:
         self._check_member(report)
@@ -165,6 +166,14 @@ class Deliveries:
         for environment in self._settings.environments:
             if done := self.following.follow(environment):
                 self._after(done)
+
+
+async def _read(delivery: AbstractIncomingMessage) -> Received:
+    """The message. Raises MessageError."""
+    if len(delivery.body) < _MUCH:
+        return from_amqp(delivery.headers, delivery.content_type, delivery.body)
+    # 65,536 sums take a while: the line's heartbeat must not wait for them.
+    return await in_thread(from_amqp, delivery.headers, delivery.content_type, delivery.body)
 
 
 async def _acknowledge(delivery: AbstractIncomingMessage) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from pydantic import BaseModel, ConfigDict
 from sqlalchemy import Connection, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
@@ -41,6 +42,23 @@ class Ended:
     detail: Mapping[str, object]
 
 
+class AnswerPart(BaseModel):
+    """A report as it was kept, without what it was found by. Lanes are 16 hex digits each.
+
+    It was validated when it came: plain tuples are read six times as fast as 65,536 of the report's own values.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+    slot: str = "online"
+    release: int | None = None
+    mapping: str = ""
+    table: str = ""
+    sums: dict[int, tuple[int, str, str]] = {}
+    rows: tuple[tuple[tuple[str | None, ...], str, str], ...] = ()
+    error: str = ""
+    seconds: float = 0.0
+
+
 def begin(conn: Connection, verification: Verification) -> None:
     """Remembers a request."""
     values = {name: getattr(verification, name) for name in Verification.__dataclass_fields__}
@@ -71,8 +89,8 @@ def known(conn: Connection, environment: str, limit: int = 50) -> list[tuple[Ver
     ]
 
 
-def answered(conn: Connection, report: AuditedReport, at: datetime) -> bool:
-    """Keeps a part of an answer, the newest of its place; False when nobody here asked for it."""
+def answered(conn: Connection, report: AuditedReport, body: bytes, at: datetime) -> bool:
+    """Keeps a part of an answer (`body` is its JSON), the newest of its place; False when nobody here asked for it."""
     verification = report.audit_id.partition(ROUND)[0]
     asked = select(verifications.c.id).where(
         verifications.c.id == verification, verifications.c.environment == report.environment
@@ -87,7 +105,7 @@ def answered(conn: Connection, report: AuditedReport, at: datetime) -> bool:
         "part": report.part,
         "verification": verification,
         "at": at,
-        "body": report.model_dump_json().encode(),
+        "body": body,
     }
     statement = insert(audit_answers).values(values)
     conn.execute(
@@ -111,7 +129,7 @@ def complete(conn: Connection, audit_id: str, depth: AuditDepth, systems: Collec
     return set(conn.execute(query).scalars())
 
 
-def answer(conn: Connection, audit_id: str, depth: AuditDepth, system: str) -> list[AuditedReport]:
+def answer(conn: Connection, audit_id: str, depth: AuditDepth, system: str) -> list[AnswerPart]:
     """The newest complete answer of a system, its parts in order; empty when there is none."""
     table = audit_answers.c
     mine = (table.audit_id == audit_id, table.depth == depth.value, table.system == system)
@@ -124,7 +142,7 @@ def answer(conn: Connection, audit_id: str, depth: AuditDepth, system: str) -> l
         .limit(1)
     )
     rows = conn.execute(select(table.body).where(*mine, table.parts == newest.scalar_subquery()).order_by(table.part))
-    return [AuditedReport.model_validate_json(body) for (body,) in rows]
+    return [AnswerPart.model_validate_json(body) for (body,) in rows]
 
 
 def purge(conn: Connection, before: datetime) -> int:

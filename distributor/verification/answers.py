@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from distributor.model.certificate import Bucket
-from distributor.wire.messages import AuditedReport
+from distributor.ledger.verifications import AnswerPart
 
+Sum = tuple[int, int, int]
+"""Rows, and the sums of both lanes, of a bucket or a leaf."""
 Key = tuple[str | None, ...]
 Lanes = tuple[int, int]
 
@@ -16,7 +17,7 @@ Lanes = tuple[int, int]
 class TableAnswer:
     """What is stored in one table: sums per bucket or leaf, or single rows (key and lanes)."""
 
-    sums: dict[int, Bucket] = field(default_factory=dict)
+    sums: dict[int, Sum] = field(default_factory=dict)
     rows: list[tuple[Key, Lanes]] = field(default_factory=list)
 
 
@@ -39,7 +40,7 @@ class Answer:
     torn_apart: bool
 
 
-def assemble(parts: Sequence[AuditedReport]) -> Answer:
+def assemble(parts: Sequence[AnswerPart]) -> Answer:
     """The whole of an answer."""
     slots: dict[str, SlotAnswer] = {}
     torn_apart = False
@@ -50,7 +51,7 @@ def assemble(parts: Sequence[AuditedReport]) -> Answer:
         torn_apart |= (slot.release, slot.mapping) != (part.release, part.mapping)
         if part.table:
             table = slot.tables.setdefault(part.table, TableAnswer())
-            table.sums.update(part.sums)
+            table.sums.update((at, (rows, int(a, 16), int(b, 16))) for at, (rows, a, b) in part.sums.items())
             table.rows.extend((key, (int(first, 16), int(second, 16))) for key, first, second in part.rows)
     error = next((part.error for part in parts if part.error), "")
     return Answer(slots, error, max((part.seconds for part in parts), default=0.0), torn_apart)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
-from distributor.model.certificate import Bucket, leaf_of
-from distributor.verification.answers import Answer, Key, Lanes, TableAnswer
+from distributor.model.certificate import leaf_of
+from distributor.verification.answers import Answer, Key, Lanes, Sum, TableAnswer
 from distributor.verification.comparison import bucket_of_leaf, differing, rows_in, wrong_rows
 from distributor.verification.findings import MemberFinding, Outcome, TableFinding
 
@@ -48,7 +48,7 @@ def places(members: Mapping[str, MemberFinding], chosen: Chosen) -> dict[Place, 
     return found
 
 
-def with_leaves(member: MemberFinding, answer: Answer, expected: Mapping[Place, Mapping[int, Bucket]]) -> MemberFinding:
+def with_leaves(member: MemberFinding, answer: Answer, expected: Mapping[Place, Mapping[int, Sum]]) -> MemberFinding:
     """The member with the leaves that differ in its differing buckets."""
     if other := _no_longer(member, answer):
         return other

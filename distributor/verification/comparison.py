@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from distributor.model.certificate import BUCKETS, EMPTY_BUCKET, Bucket
-from distributor.verification.answers import Key, Lanes
+from distributor.model.certificate import BUCKETS, TableCertificate
+from distributor.verification.answers import Key, Lanes, Sum
+
+_EMPTY: Sum = (0, 0, 0)
 
 
 class Wrong(StrEnum):
@@ -27,13 +29,18 @@ class WrongRow:
     what: Wrong
 
 
-def differing(stored: Mapping[int, Bucket], expected: Mapping[int, Bucket]) -> frozenset[int]:
+def differing(stored: Mapping[int, Sum], expected: Mapping[int, Sum]) -> frozenset[int]:
     """The buckets (or leaves) whose rows or lanes differ; one that is not named is empty."""
     return frozenset(
         number
         for number in stored.keys() | expected.keys()
-        if stored.get(number, EMPTY_BUCKET) != expected.get(number, EMPTY_BUCKET)
+        if stored.get(number, _EMPTY) != expected.get(number, _EMPTY)
     )
+
+
+def sums_of(certificate: TableCertificate) -> dict[int, Sum]:
+    """A certificate's buckets as plain sums."""
+    return {number: (bucket.rows, bucket.first, bucket.second) for number, bucket in certificate.buckets.items()}
 
 
 def bucket_of_leaf(leaf: int) -> int:
@@ -41,10 +48,10 @@ def bucket_of_leaf(leaf: int) -> int:
     return (leaf >> 8) % BUCKETS
 
 
-def rows_in(sums: Mapping[int, Bucket], only: Iterable[int] | None = None) -> int:
+def rows_in(sums: Mapping[int, Sum], only: Iterable[int] | None = None) -> int:
     """How many rows buckets (or leaves) have: all, or those that are named."""
     chosen = sums.keys() if only is None else only
-    return sum(sums.get(number, EMPTY_BUCKET).rows for number in chosen)
+    return sum(sums.get(number, _EMPTY)[0] for number in chosen)
 
 
 def wrong_rows(stored: Iterable[tuple[Key, Lanes]], expected: Mapping[Key, Lanes]) -> list[WrongRow]:

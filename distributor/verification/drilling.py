@@ -12,13 +12,13 @@ from distributor.errors import RefusedError
 from distributor.ledger import releases
 from distributor.ledger.engine import transaction
 from distributor.mapping.tables import SystemMapping
-from distributor.model.certificate import EMPTY_TABLE, Bucket, Certificate, leaf_of
+from distributor.model.certificate import EMPTY_TABLE, Certificate, leaf_of
 from distributor.model.manifest import ZERO, Manifest
 from distributor.requests.verifications import FIRST, Asked, Tables
 from distributor.settings import Settings
 from distributor.store.base import Store
 from distributor.store.chunks import read_manifest
-from distributor.verification.answers import Answer, Key, Lanes, SlotAnswer, TableAnswer
+from distributor.verification.answers import Answer, Key, Lanes, SlotAnswer, Sum, TableAnswer
 from distributor.verification.closer import (
     CHANGED_OVER,
     Place,
@@ -29,7 +29,7 @@ from distributor.verification.closer import (
     with_leaves,
     with_rows,
 )
-from distributor.verification.comparison import differing, rows_in
+from distributor.verification.comparison import differing, rows_in, sums_of
 from distributor.verification.expected import Expected, expected_side
 from distributor.verification.findings import ONLINE, SHADOW, Findings, MemberFinding, Outcome, TableFinding
 from distributor.verification.gathering import Gathering, Hear
@@ -127,7 +127,7 @@ class _Drill:
         found = []
         for table in mapping.tables:
             stored = slot.tables.get(table.into, TableAnswer()).sums
-            expected = right.tables.get(table.into, EMPTY_TABLE).buckets
+            expected = sums_of(right.tables.get(table.into, EMPTY_TABLE))
             found.append(
                 TableFinding(
                     slot=name,
@@ -171,7 +171,7 @@ class _Drill:
         for system in systems:
             self._hear(system, word)
 
-    def _expected_leaves(self, side: Expected, place: Place, buckets: set[int]) -> dict[int, Bucket]:
+    def _expected_leaves(self, side: Expected, place: Place, buckets: set[int]) -> dict[int, Sum]:
         manifest = self._with(place)
         return side.leaves(place[0], manifest, place[1], buckets) if manifest else {}
 

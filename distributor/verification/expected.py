@@ -20,7 +20,7 @@ from sqlalchemy import Engine
 from distributor.capture.fixed import clear_errors
 from distributor.ledger import releases
 from distributor.ledger.engine import transaction
-from distributor.model.certificate import BUCKETS, LANE, Bucket
+from distributor.model.certificate import BUCKETS, LANE
 from distributor.model.dataset import DatasetSchema
 from distributor.model.manifest import ZERO, Manifest
 from distributor.publishing.image import image_table
@@ -28,7 +28,7 @@ from distributor.store.base import Store
 from distributor.store.chain import walk
 from distributor.store.chunks import AFTER, BEFORE, OP, Op, read_manifest
 from distributor.store.compose import net_delta
-from distributor.verification.answers import Key, Lanes
+from distributor.verification.answers import Key, Lanes, Sum
 from distributor.verification.comparison import bucket_of_leaf
 
 _WHERE = "ledger, released image"
@@ -63,7 +63,7 @@ class Expected:
             self._hash, lanes = sql.SQL("('x' || {})::bit(128)"), ("hash::bit(64)", "(hash << 64)::bit(64)")
         self._lanes = [sql.SQL(lane + "::bigint") for lane in lanes]
 
-    def leaves(self, release: int, manifest: Manifest, dataset: str, buckets: Collection[int]) -> dict[int, Bucket]:
+    def leaves(self, release: int, manifest: Manifest, dataset: str, buckets: Collection[int]) -> dict[int, Sum]:
         """Rows and lanes per leaf, of all leaves with rows in the given buckets."""
         source, only = self._source(release, manifest, dataset), set(buckets)
         octets = [f"{octet:02x}" for octet in range(256) if octet % BUCKETS in only]
@@ -73,10 +73,10 @@ class Expected:
             *self._lanes, self._hashes(source, wanted)
         )
         found = {
-            int(leaf, 16): Bucket(rows=rows, first=int(first) % LANE, second=int(second) % LANE)
+            int(leaf, 16): (rows, int(first) % LANE, int(second) % LANE)
             for leaf, rows, first, second in self._rows_of(query)
         }
-        return {leaf: bucket for leaf, bucket in found.items() if bucket_of_leaf(leaf) in only}
+        return {leaf: sums for leaf, sums in found.items() if bucket_of_leaf(leaf) in only}
 
     def rows(self, release: int, manifest: Manifest, dataset: str, leaves: Collection[int]) -> dict[Key, Lanes]:
         """Key → lanes of every row of the given leaves."""

@@ -53,7 +53,8 @@ def conn(ledger_url: str) -> Any:
 
 
 def hear(conn: Connection, at: float, **more: Any) -> None:
-    hear_audit(conn, report(at, **more), minutes(at), None)
+    told = report(at, **more)
+    hear_audit(conn, told, minutes(at), body=told.model_dump_json().encode())
 
 
 def alarms(conn: Connection) -> list[str]:

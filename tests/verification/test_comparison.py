@@ -7,7 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distributor.model.certificate import Bucket, bucket_of, leaf_of, row_lanes
+from distributor.ledger.verifications import AnswerPart
+from distributor.model.certificate import Bucket, bucket_of, certify, leaf_of, row_lanes
 from distributor.verification.answers import Key, Lanes, assemble
 from distributor.verification.comparison import (
     Wrong,
@@ -16,15 +17,17 @@ from distributor.verification.comparison import (
     differing,
     in_order,
     rows_in,
+    sums_of,
     wrong_rows,
 )
 from distributor.wire.messages import AuditedReport
 
-ONE, TWO = Bucket(rows=1, first=1, second=2), Bucket(rows=2, first=3, second=4)
+ONE, TWO = (1, 1, 2), (2, 3, 4)
 KEYS = st.tuples(st.one_of(st.none(), st.text(max_size=3)), st.text(max_size=3))
 
 
-def part(number: int, of: int, **more: Any) -> AuditedReport:
+def part(number: int, of: int, **more: Any) -> AnswerPart:
+    """As it is kept: of the report that came."""
     given = {
         "environment": "prod",
         "system": "crm",
@@ -37,14 +40,14 @@ def part(number: int, of: int, **more: Any) -> AuditedReport:
         "table": "products",
         "reported_at": "2026-02-28T12:00:00Z",
     }
-    return AuditedReport.model_validate({**given, **more})
+    return AnswerPart.model_validate_json(AuditedReport.model_validate({**given, **more}).model_dump_json())
 
 
 def test_an_answer_is_put_together_from_its_parts() -> None:
     answer = assemble(
         [
-            part(1, 4, sums={7: ONE}, seconds=1.5),
-            part(2, 4, sums={9: TWO}, rows=[(("A", None), "00000000000000ff", "f" * 16)]),
+            part(1, 4, sums={7: Bucket(rows=1, first=1, second=2)}, seconds=1.5),
+            part(2, 4, sums={9: Bucket(rows=2, first=3, second=4)}, rows=[(("A", None), "00000000000000ff", "f" * 16)]),
             part(3, 4, table="prices", seconds=0.5),
             part(4, 4, slot="shadow", release=None, mapping="", table=""),
         ]
@@ -66,9 +69,14 @@ def test_parts_of_two_moments_are_no_answer() -> None:
 
 def test_what_is_not_named_is_empty() -> None:
     assert differing({1: ONE, 2: TWO}, {1: ONE, 2: TWO}) == frozenset()
-    assert differing({1: ONE, 3: ONE}, {1: TWO, 2: TWO, 4: Bucket()}) == {1, 2, 3}
+    assert differing({1: ONE, 3: ONE}, {1: TWO, 2: TWO, 4: (0, 0, 0)}) == {1, 2, 3}
     assert rows_in({1: ONE, 2: TWO}) == 3
     assert rows_in({1: ONE, 2: TWO}, [2, 9]) == 2
+
+
+def test_a_certificate_has_the_sums_of_its_rows() -> None:
+    first, second = row_lanes("d", ["a"])
+    assert sums_of(certify("d", [0], [["a"]])) == {bucket_of(["a"]): (1, first, second)}
 
 
 def test_every_kind_of_wrong_row_is_named() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from distributor.ledger.engine import ledger_engine
-from distributor.model.certificate import Bucket
+from distributor.verification.answers import Sum
 from distributor.verification.expected import expected_side
 from tests.capture.master import datasets
 from tests.publishing.estate import Estate, Row, Rows
@@ -54,13 +54,13 @@ def leaf(key: Row) -> int:
     return int(hashlib.md5(b"".join(map(field, key))).hexdigest()[:4], 16)
 
 
-def leaves(dataset: str, rows: Rows, buckets: set[int]) -> dict[int, Bucket]:
+def leaves(dataset: str, rows: Rows, buckets: set[int]) -> dict[int, Sum]:
     found: dict[int, list[tuple[int, int]]] = {}
     for key, row in rows.items():
         if leaf(key) // 256 % 64 in buckets:
             found.setdefault(leaf(key), []).append(lanes(dataset, row))
     return {
-        number: Bucket(rows=len(all_), first=sum(a for a, _ in all_) % 2**64, second=sum(b for _, b in all_) % 2**64)
+        number: (len(all_), sum(a for a, _ in all_) % 2**64, sum(b for _, b in all_) % 2**64)
         for number, all_ in found.items()
     }
 
@@ -89,7 +89,7 @@ def test_leaves_rows_and_whole_rows_at_every_release(
         # Every bucket of the manifest is the fold of its leaves, at an older release too.
         certificate = manifest.certificate.tables["items"]
         assert {leaf // 256 % 64 for leaf in everything} == certificate.buckets.keys()
-        assert sum(bucket.rows for bucket in everything.values()) == certificate.total.rows
+        assert sum(rows for rows, _, _ in everything.values()) == certificate.total.rows
         prices = side.leaves(release, manifest, "prices", range(64))
         assert prices == leaves("prices", known[release - 1].get("prices", {}), set(range(64)))
     engine.dispose()
