@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -10,14 +12,18 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine
+from yarl import URL
 
 from distributor.ledger import environments, processes, timeline
 from distributor.ledger.engine import transaction
+from distributor.local.processes import free_port
 from distributor.rollout.commands import Flip, Revert
 from distributor.rollout.events import Aborted, HoldPlaced
 from distributor.rollout.state import Cause
 from distributor.telemetry.clock import now
 from tests.cli.conftest import Recorded, Run
+from tests.coordination.test_deliveries import faulty
+from tests.support import wait_for
 
 RUNBOOK = Path(__file__).parents[2] / "docs" / "runbook.md"
 SERVE = "distributor serve consumer --env e --system"
@@ -148,6 +154,35 @@ def test_a_coordinator_without_its_broker(world: Recorded, tell: Callable[..., A
     with transaction(ledger) as conn:
         processes.beat(conn, processes.Process("coordinator", "host/2", now(), {}))
     assert [found["reason"] for found in blockers(tell)] == ["unanswered", "unanswered"], "another one does the work"
+
+
+def test_a_real_coordinator_says_that_its_broker_is_away_and_that_it_is_back(
+    ledger: Engine, tmp_path: Path, tell: Callable[..., Any], amqp_url: str
+) -> None:
+    config, port = tmp_path / "d.toml", free_port()
+    through = str(URL(amqp_url).with_host("127.0.0.1").with_port(port))
+    config.write_text(config.read_text().replace("amqp://h/", through))
+    words = [sys.executable, "-m", "distributor", "serve", "coordinator", "--config", str(config)]
+    with subprocess.Popen(words, stderr=subprocess.DEVNULL) as coordinator:
+        try:
+            tell("deploy", "e", "--release", "0", "--no-wait")
+
+            def away() -> Any:
+                found = blockers(tell)
+                return found if found and found[0]["reason"] == "broker" else None
+
+            [found] = wait_for(away, timeout=60, what="the coordinator's word")
+            assert "Is RabbitMQ running there" in found["what"]
+            assert tell("status", "e", "--json")["coordinator_trouble"]["since"] == found["since"]
+            with faulty(amqp_url, port):
+                wait_for(
+                    lambda: tell("status", "e", "--json")["coordinator_trouble"] is None, timeout=60, what="a well one"
+                )
+                assert {found["reason"] for found in blockers(tell)} == {"unheard"}
+                coordinator.terminate()
+                assert coordinator.wait(30) == 0
+        finally:
+            coordinator.kill()
 
 
 def not_followed(tell: Callable[..., Any]) -> tuple[str, list[str]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,25 +12,21 @@ from typing import Any
 import psycopg
 import pytest
 
-from consumers.consumer import Consumer
-from consumers.main import load_adapter
-from distributor.settings import Settings, load_settings
+from distributor.settings import load_settings
 from tests.cli.conftest import Run, config_text
 from tests.coordination.conftest import coordinator
 from tests.support import wait_for
 
 
 @contextmanager
-def consuming(settings: Settings, system: str) -> Iterator[None]:
-    consumer = Consumer(settings, "uat", system, load_adapter(settings, "uat", system))
-    thread = threading.Thread(target=consumer.run)
-    thread.start()
-    try:
-        yield
-    finally:
-        consumer.stop()
-        thread.join(30)
-        assert not thread.is_alive()
+def consuming(config: Path, system: str) -> Iterator[None]:
+    words = [sys.executable, "-m", "distributor", "serve", "consumer", "--env", "uat", "--system", system]
+    with subprocess.Popen([*words, "--config", str(config)], stderr=subprocess.DEVNULL) as consumer:
+        try:
+            yield
+        finally:
+            consumer.terminate()
+            assert consumer.wait(30) == 0
 
 
 @pytest.fixture
@@ -49,7 +44,7 @@ def estate(tmp_path: Path, database: Callable[[], str], amqp_url: str, run: Run)
     with ExitStack() as stack:
         stack.enter_context(coordinator(settings))
         for system in ("pos", "till"):
-            stack.enter_context(consuming(settings, system))
+            stack.enter_context(consuming(config, system))
         assert run("deploy", "uat", "--config", config).code == 0
         yield config, master, pos
 

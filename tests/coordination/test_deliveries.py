@@ -237,13 +237,13 @@ def test_the_same_message_twice_is_work_once(estate: Estate) -> None:
 
 
 @contextmanager
-def faulty(url: str) -> Iterator[tuple[Proxy, str, asyncio.AbstractEventLoop]]:
+def faulty(url: str, port: int = 0) -> Iterator[tuple[Proxy, str, asyncio.AbstractEventLoop]]:
     """A proxy that lives in a thread of its own."""
     loop, ready, over = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
     found: list[tuple[Proxy, str]] = []
 
     async def run() -> None:
-        async with proxied(url) as pair:
+        async with proxied(url, port) as pair:
             found.append(pair)
             ready.set()
             await over.wait()

@@ -13,7 +13,7 @@ from distributor.rollout.state import RolloutState
 from tests.coordination.conftest import Estate
 from tests.coordination.fake_member import send, stamp
 from tests.coordination.test_coordinator import ask, ended
-from tests.coordination.test_deliveries import channel, faulty, through
+from tests.coordination.test_deliveries import channel
 from tests.support import wait_for
 
 LOCKED = "session 4711 of ann (psql, idle in transaction), which holds AccessExclusiveLock on distributor_b.products"
@@ -100,28 +100,3 @@ def test_an_answer_ends_a_stall(estate: Estate) -> None:
         assert known(estate), "it comes to the same place again"
         send(on, "pd.member.hello.v1", {**common, "flipped_epoch": None, "mapping": "m"})
         wait_for(lambda: not known(estate), what="the end of the stall")
-
-
-def test_a_coordinator_that_lost_its_broker_says_so_and_no_member_is_blamed(estate: Estate) -> None:
-    manifest = estate.publish("A-1")
-    with faulty(estate.settings.broker.url) as (proxy, url, loop):
-        stop = estate.coordinate(through(estate.settings, broker=url))
-        for name in ("crm", "pos"):
-            estate.member(name, manifest)
-        proxy.refuses = True
-        loop.call_soon_threadsafe(proxy.cut)
-        rollout_id = ask(estate)
-
-        def blockers() -> Any:
-            with transaction(estate.engine) as conn:
-                status = look(conn, estate.settings, ["prod"])
-            return status.coordinator_trouble and status.environments[0].blockers
-
-        [blocker] = wait_for(blockers, what="the coordinator's word")
-        assert (blocker.reason, blocker.who, blocker.helps) == ("broker", "broker", ("distributor check",))
-        assert blocker.what.startswith("the coordinator does not reach the broker since ")
-        assert "Is RabbitMQ running there" in blocker.what
-        proxy.refuses = False
-        assert ended(estate, rollout_id).state is RolloutState.ONLINE
-        wait_for(lambda: not blockers(), what="a coordinator that is well again")
-        stop()

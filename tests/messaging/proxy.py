@@ -54,11 +54,11 @@ class Proxy:
 
 
 @asynccontextmanager
-async def proxied(amqp_url: str) -> AsyncIterator[tuple[Proxy, str]]:
-    """A proxy before a broker, and the URL through it."""
+async def proxied(amqp_url: str, port: int = 0) -> AsyncIterator[tuple[Proxy, str]]:
+    """A proxy before a broker, on a port of its own or the given one, and the URL through it."""
     url = URL(amqp_url)
     proxy = Proxy(url.host or "127.0.0.1", url.port or 5672)
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", port)
     proxy.port = server.sockets[0].getsockname()[1]
     try:
         yield proxy, str(url.with_host("127.0.0.1").with_port(proxy.port))
