@@ -14,14 +14,11 @@ from dataclasses import replace
 
 from distributor.rollout import clock
 from distributor.rollout.commands import Abandon, Command
-from distributor.rollout.convergence import is_of
 from distributor.rollout.events import (
     Detached,
     Flipped,
     Hello,
     MembersConfigured,
-    Progress,
-    Refused,
     Report,
     Staged,
     Tick,
@@ -47,7 +44,7 @@ def hear(step: Step, report: Report) -> Step:
         step = step.member(name, requirement=Requirement.JOINING)
     if report.floor < member.floor:
         return step
-    if isinstance(report, Staged | Progress | Refused) and _has_flipped(step.state, report):
+    if _is_older_than_the_flip(step.state, report):
         return step.member(name, floor=report.floor)
     return step.member(name, floor=report.floor, shows=report.shows, shadow=report.shadow)
 
@@ -212,12 +209,9 @@ def _astray(state: Environment, name: str) -> bool:
     return member.shows != state.shown and _serves(state)
 
 
-def _has_flipped(state: Environment, report: Report) -> bool:
-    """Whether it is known that the member flipped after it sent this report."""
+def _is_older_than_the_flip(state: Environment, report: Report) -> bool:
+    """Whether it is known that the member flipped after it sent this report: what it says of slots is over."""
     rollout = state.active or state.last
-    return (
-        rollout is not None
-        and report.floor == rollout.epoch
-        and is_of(rollout, report)
-        and answer_of(rollout, report.member).flipped_at is not None
-    )
+    if rollout is None or report.floor != rollout.epoch or answer_of(rollout, report.member).flipped_at is None:
+        return False
+    return not isinstance(report, Flipped) and not (isinstance(report, Hello) and report.flipped_epoch == rollout.epoch)

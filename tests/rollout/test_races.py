@@ -354,6 +354,18 @@ def test_lost_member_detached_returns_with_flip_in_queue() -> None:
     assert world.state.members["a"].requirement is Requirement.REQUIRED
 
 
+@pytest.mark.parametrize("kind", [ReplyKind.HELLO, ReplyKind.REFUSED])
+def test_what_was_said_before_a_flip_and_comes_after_it_does_not_stop_the_next_rollout(kind: ReplyKind) -> None:
+    world = Transcript.of()
+    world.decided(1)
+    late = world.report(Stage("a", 0, "long over", 0, 0), Reply(kind, RefusalReason.STALE))
+    for name in "ab":
+        world.do(world.last(Flip, name))
+    world.feed(late)
+    assert world.state.members["a"].shows == 1
+    world.online(2)
+
+
 def test_member_store_restored_to_yesterday() -> None:
     world = Transcript.of()
     world.online(1)
