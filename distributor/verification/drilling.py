@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -36,6 +37,8 @@ from distributor.verification.gathering import Gathering, Hear
 from distributor.wire.messages import AuditDepth
 
 ROUNDS = 3
+PAUSE_SECONDS = 1.0
+_PASSING = (Outcome.MOVED, Outcome.FAILED)
 _Members = dict[str, MemberFinding]
 
 
@@ -52,7 +55,7 @@ def verify(
     """Waits for the audits that `asked` has begun, and looks closer where something differs.
 
     `shadow`: the other slots too, each against the release that it holds: a load builds on it. A member that goes to
-    another release meanwhile is asked anew. Raises UnreachableError, StoreError.
+    another release meanwhile, or fails, is asked anew. Raises UnreachableError, StoreError.
     """
     gathering = Gathering(engine, asked, shadow=shadow, patience=patience, hear=hear)
     drill = _Drill(engine, settings, store, asked, gathering, hear)
@@ -60,9 +63,11 @@ def verify(
     pending = asked.systems
     for round_ in range(FIRST, FIRST + ROUNDS):
         found |= drill.round(round_, pending)
-        pending = tuple(system for system in pending if found[system].outcome is Outcome.MOVED)
-        if not pending:
+        pending = tuple(system for system in pending if found[system].outcome in _PASSING)
+        if not pending or round_ == FIRST + ROUNDS - 1:
             break
+        # A member that has just started, or whose store has, may only need a moment.
+        time.sleep(PAUSE_SECONDS)
     return Findings(asked, tuple(found[system] for system in asked.systems))
 
 
