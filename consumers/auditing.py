@@ -132,13 +132,18 @@ class Auditor:
         _log.info("audited", depth=command.depth.value, parts=len(reports), error=reports[0].error or None)
 
     def _reports(self, command: AuditCommand) -> list[AuditedReport]:
-        try:
-            return self._audits.answer(command)
-        except DistributorError as error:
-            return [self._audits.failed(command, str(error))]
-        except Exception as error:  # noqa: BLE001 - whoever asked must hear of it, whatever it is.
-            _log.exception("the audit failed")
-            return [self._audits.failed(command, f"{type(error).__name__}: {error}")]
+        while True:
+            try:
+                return self._audits.answer(command)
+            except DistributorError as error:
+                # A store with one writer lets nobody mark a doubt while it is loaded into.
+                if not (error.retryable and self._loading()) or self._stopping:
+                    return [self._audits.failed(command, str(error))]
+            except Exception as error:  # noqa: BLE001 - whoever asked must hear of it, whatever it is.
+                _log.exception("the audit failed")
+                return [self._audits.failed(command, f"{type(error).__name__}: {error}")]
+            with self._changed:
+                self._changed.wait(_LOOK_AGAIN_SECONDS)
 
     def _sample(self) -> None:
         began = time.monotonic()
