@@ -11,7 +11,7 @@ from rich.console import Console
 from distributor.cli.layout import grid
 from tests.bench import deltas
 from tests.bench.deltas import Delta
-from tests.bench.figures import Figure
+from tests.bench.figures import BUCKETS_MS, Figure
 from tests.bench.flips import Flips
 from tests.bench.growth import Growth
 from tests.bench.lab import FLIP_LEAD, KEEP_PREVIOUS, QUIET_PERIOD, SYSTEMS
@@ -54,7 +54,7 @@ class Report:
             "reader_p99_ratio": self.skew and self.skew.ratio,
             "skew": self.skew and asdict(self.skew),
             "rollback": self.rollback and asdict(self.rollback),
-            "flips": self.flips and asdict(self.flips),
+            "flips": self.flips and {"histogram_bounds_ms": BUCKETS_MS, **asdict(self.flips)},
             "proof": self.proof and asdict(self.proof),
             "publisher_rss_mb": self.publisher_rss_mb,
             "consumer_rss_mb": self.consumer_rss_mb,
