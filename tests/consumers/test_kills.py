@@ -13,7 +13,8 @@ from tests.consumers.estate import Coordinator, Member
 from tests.support import wait_for
 
 Report = TypeVar("Report", bound=MemberReport)
-POINTS = [point for point in Point if point.startswith("consumer.")]
+NAMED = (Point.INBOX_AFTER_SAVE, Point.DELIVERY_AFTER_ACK)
+POINTS = [point for point in Point if point.startswith("consumer.") and point not in NAMED]
 ON_POSTGRESQL = [Point.LOAD_BETWEEN_BATCHES, Point.FLIP_BEFORE_COMMIT, Point.FLIP_AFTER_COMMIT]
 
 
@@ -53,6 +54,14 @@ def journey(member: Member, coordinator: Coordinator, catalogue: Catalogue, poin
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_anywhere(sqlite_member: Member, coordinator: Coordinator, catalogue: Catalogue, point: Point) -> None:
     journey(sqlite_member, coordinator, catalogue, point)
+
+
+def test_inbox_row_then_kill_before_ack(sqlite_member: Member, coordinator: Coordinator, catalogue: Catalogue) -> None:
+    journey(sqlite_member, coordinator, catalogue, Point.INBOX_AFTER_SAVE)
+
+
+def test_ack_then_kill_before_work(sqlite_member: Member, coordinator: Coordinator, catalogue: Catalogue) -> None:
+    journey(sqlite_member, coordinator, catalogue, Point.DELIVERY_AFTER_ACK)
 
 
 @pytest.mark.parametrize("point", ON_POSTGRESQL)
