@@ -14,6 +14,8 @@ from consumers.planning import Plan, plan, target_of
 from distributor.errors import SchemaError, StoreError
 from distributor.mapping.tables import SystemMapping, TableMapping
 from distributor.model.dataset import Column
+from distributor.model.manifest import Chunk
+from distributor.model.repair import Repair
 from distributor.model.types import LogicalType
 from distributor.rollout.member_row import Slot
 from distributor.store.chain import Direction, walk
@@ -148,3 +150,37 @@ def test_a_batch_is_rows_to_write_and_keys_to_remove() -> None:
     ]
     assert batch.deletes.to_pylist() == [{"sku": "b", "currency": "EUR"}]
     assert batch.rows == 3
+
+
+def in_doubt(catalogue: Catalogue, release: int, *, of: int | None, to: int, keys: int = 1) -> Plan:
+    """The plan for a slot in doubt, with a repair list of some release."""
+    slot = slot_with(catalogue, release).model_copy(update={"doubt": "items: 1 of 64 buckets differs"})
+    manifest = catalogue.manifest(to)
+    target = target_of(MAPPING, to, catalogue.manifests[to], manifest)
+    chunk = Chunk(dataset="products", sha256="0" * 64, rows=keys, bytes=1)
+    repair = Repair(release=of, manifest=catalogue.manifests[of], chunks=(chunk,)) if of else None
+    return plan(slot, target, partial(walk, catalogue.store, target.manifest, to), repair=repair)
+
+
+@pytest.mark.parametrize(
+    ("release", "of", "to", "ends"), [(1, 1, 2, False), (2, 2, 2, False), (1, 2, 2, True), (2, 2, 1, False)]
+)
+def test_a_slot_in_doubt_is_mended_where_the_list_fits(
+    four: Catalogue, release: int, of: int, to: int, ends: bool
+) -> None:
+    found = in_doubt(four, release, of=of, to=to)
+    assert found.repair is not None
+    assert (found.rebuild, found.repair.release, found.ends) == ("", of, ends)
+    assert found.rows == (0 if release == to else 5) + 1
+
+
+@pytest.mark.parametrize(("of", "why"), [(None, "buckets differs"), (4, "its repair list is of release 4")])
+def test_a_slot_in_doubt_without_a_list_that_fits_is_rebuilt(four: Catalogue, of: int | None, why: str) -> None:
+    found = in_doubt(four, 1, of=of, to=2)
+    assert (found.repair, [step.manifest.release for step in found.chain.steps]) == (None, [1, 2])
+    assert why in found.rebuild
+
+
+def test_a_list_that_is_longer_than_everything_is_left_alone(four: Catalogue) -> None:
+    found = in_doubt(four, 2, of=2, to=2, keys=1000)
+    assert (bool(found.rebuild), found.repair) == (True, None)
