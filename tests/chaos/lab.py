@@ -150,9 +150,10 @@ class Lab:
         draft.rename(self._trap(process))
 
     def disarm(self, process: str) -> None:
-        """It lives on."""
-        self._trap(process).unlink(missing_ok=True)
-        self._armed.discard(process)
+        """It lives on, unless it has just died."""
+        with contextlib.suppress(FileNotFoundError):
+            self._trap(process).unlink()
+            self._armed.discard(process)
 
     def sprung(self, process: str) -> bool:
         """Whether it has died at the point that was armed."""
@@ -207,12 +208,15 @@ class Lab:
 
     # What is seen.
 
-    def everywhere(self) -> bool:
-        """Whether all required members show the newest release, that has the newest change, and the ledger says so."""
+    def everywhere(self, *, optional: bool = False) -> bool:
+        """Whether all required members show the newest release, that has the newest change, and the ledger says so.
+
+        With `optional`, all members.
+        """
         try:
             head = self.ledger.head()
             noted = self.ledger.environment()
-            shown = [self.systems[name].shown() for name in sorted(REQUIRED)]
+            shown = [self.systems[name].shown() for name in self.systems if optional or name in REQUIRED]
         except DRIVER_ERRORS:
             return False
         wanted = (head, self.revision, self.revision)

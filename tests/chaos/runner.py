@@ -58,6 +58,7 @@ class Runner:
             known = self._known()
             faults = choose(known) if choose else drawn(known, number, self._chance)
             self._try(faults)
+            self._at_last()
         finally:
             self._finish()
             lab.close()
@@ -87,6 +88,16 @@ class Runner:
             took = time.monotonic() - began
             told = f"{recovery:.1f} s to recover" if hit else "NOT HIT"
             self._say(f"{number:4}  {named}: {told}, {took:.1f} s in all")
+
+    def _at_last(self) -> None:
+        """One more change, with nothing in its way: optional members, who may have lagged, catch up with it."""
+        lab = self._lab
+        lab.change()
+        try:
+            lab.wait(lambda: lab.everywhere(optional=True), BOUND_SECONDS, "the last change in all members")
+        except TimeoutError as late:
+            self.report.lost.append(f"at last: {late}; {self._why()}")
+        self.report.lost += [f"at last: {wrong}" for wrong in lab.differences()]
 
     def _one(self, fault: Fault, named: str) -> tuple[bool, float]:
         """Whether it struck, and the seconds from when all was back until the newest was everywhere."""
