@@ -1,11 +1,13 @@
 """The rules of the protocol, each switched off: what a walk must find within seconds, or it proves nothing.
 
-The names are those of the reasons for which the rules exist: V1 to V19 and V22. (V20 and V21 need a ledger that is
-restored from a backup, which the walk does not do: tests of their own name are in test_restores.py.)
+The names are those of the reasons for which the rules exist: V1 to V22. V20 and V21 need a ledger that is restored
+from a backup, which the walk does not do: a scenario of restores.py finds these. `python -m tests.rollout.mutants`
+prints the table of docs/protocol-walk.md.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -21,28 +23,38 @@ from distributor.rollout.member_row import MemberRow, Slot, SlotIdentity, other
 from distributor.rollout.protocol import Cell, Happening, Phase
 from distributor.rollout.state import Cause, Environment, Requirement, RolloutState
 from distributor.rollout.step import Step, everyone
-from tests.rollout.world import Bounds
+from tests.rollout import restores
+from tests.rollout.walk import walk
+from tests.rollout.world import DEPLOY_1, DEPLOY_2, Bounds, Violation
 
 _Patch = Callable[[pytest.MonkeyPatch], None]
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A broken rule, where it shows, and by which invariant."""
+    """A broken rule, by which invariant it shows, and where: in a walk, or in a scenario."""
 
     name: str
     breaks: str
     patch: _Patch
-    bounds: Bounds
+    where: Bounds | Callable[[], None]
     prune: bool = False
 
+    @property
+    def rule(self) -> str:
+        """V1 to V22, with a letter for one that has two halves."""
+        return self.name.split()[0]
 
-_ONE = (Cause.OPERATOR,)
-_TWO = (Cause.OPERATOR, Cause.OPERATOR)
+    def look(self) -> None:
+        """Raises Violation once the rule is switched off."""
+        if isinstance(self.where, Bounds):
+            walk(self.where, limit=60_000, live=self.breaks == "liveness", prune=self.prune)
+        else:
+            self.where()
 
 
 def _small(**more: Any) -> Bounds:
-    return Bounds(**{"causes": _ONE, "epochs": 2, "loaders": 1, **more})
+    return Bounds(**{"wishes": DEPLOY_1, "epochs": 2, "loaders": 1, **more})
 
 
 def _revert_under_the_same_epoch(patch: pytest.MonkeyPatch) -> None:
@@ -72,11 +84,11 @@ def _revert_gives_up_waiting(patch: pytest.MonkeyPatch) -> None:
     def give_up(now: Step, event: Tick) -> Step:
         return now.end(RolloutState.REVERTED, event.at, "")
 
-    patch.setitem(protocol.TABLE, (Happening.DEADLINE, Phase.REVERTING), Cell(give_up))  # type: ignore[arg-type]
+    patch.setitem(protocol.TABLE, (Happening.DEADLINE, Phase.REVERTING), Cell(give_up))
 
 
 def _abandon_after_the_decision(patch: pytest.MonkeyPatch) -> None:
-    patch.setitem(protocol.TABLE, (Happening.ABORT, Phase.FLIPPING), Cell(staging.abort))  # type: ignore[arg-type]
+    patch.setitem(protocol.TABLE, (Happening.ABORT, Phase.FLIPPING), Cell(staging.abort))
 
 
 def _flip_is_swap(patch: pytest.MonkeyPatch) -> None:
@@ -170,11 +182,7 @@ def _revert_goes_by_what_is_shown(patch: pytest.MonkeyPatch) -> None:
         back = {"active": other(row.active), "flipped_epoch": None, "staged_epoch": None, "staged_slot": None}
         return Outcome(row.model_copy(update=back), Reply(ReplyKind.REVERTED))
 
-    def stage(row: MemberRow, command: Stage, target: SlotIdentity | None, token: str) -> Outcome:
-        return member._begin(row, Load(other(row.active), token, command.epoch, command.rollout_id))
-
     patch.setattr(member, "revert", revert)
-    patch.setattr(member, "stage", stage)
 
 
 def _flip_moves_to_the_other_slot(patch: pytest.MonkeyPatch) -> None:
@@ -182,6 +190,7 @@ def _flip_moves_to_the_other_slot(patch: pytest.MonkeyPatch) -> None:
         if row.flipped_epoch == command.epoch or row.staged_epoch != command.epoch:
             return flip_rows(row, command, now)
         moved = {"active": other(row.active), "back_slot": row.active, "flipped_epoch": command.epoch}
+        moved |= {"staged_epoch": None, "staged_slot": None}
         return Outcome(row.model_copy(update=moved), Reply(ReplyKind.FLIPPED))
 
     flip_rows = member.flip
@@ -223,8 +232,23 @@ def _joins_without_a_fence(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(membership, "conclude", conclude)
 
 
-_OPTIONAL = _small(required=("a",), optional=("b",), start={"b": 1})
+def _the_ledger_is_believed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(protocol, "_is_ahead", lambda state, report: False)
+
+
+def _an_epoch_is_an_identity(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(protocol, "is_of", lambda rollout, report: rollout is not None and rollout.epoch == report.epoch)
+
+
+def _no_leap_and_no_reissue(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(membership, "LEAP", 0)
+    patch.setitem(protocol.TABLE, (Happening.AHEAD, Phase.REVERTING), Cell(protocol.ignore))
+
+
 _ALONE = {"required": ("a",), "deadlines": False}
+_TORN_BESIDE_THE_TARGET = _small(
+    required=("a",), optional=("b",), start={"b": 1}, wishes=((Cause.OPERATOR, 2), (Cause.OPERATOR, 1)), epochs=3
+)
 
 MUTANTS = (
     Mutant("V1 a revert has no epoch of its own", "S2", _revert_under_the_same_epoch, _small()),
@@ -232,27 +256,32 @@ MUTANTS = (
     Mutant("V3 a revert gives up waiting", "S2", _revert_gives_up_waiting, _small()),
     Mutant("V4 an abandon after the decision", "S2", _abandon_after_the_decision, _small()),
     Mutant("V5 two coordinators without a lock", "S2", _nothing, _small(racing_coordinators=True, loaded=True)),
-    Mutant("V6 a flip swaps", "S", _flip_is_swap, _small()),
+    Mutant("V6 a flip swaps", "S5", _flip_is_swap, _small()),
     Mutant("V7 a stage after the flip loads", "S5", _stage_after_flip, _small()),
     Mutant("V8 a stage again loads again", "S4", _stage_reloads_and_flip_trusts_the_mark, _small()),
-    Mutant("V9 a load is not fenced", "S", _load_is_not_fenced, _small(causes=_TWO, loaders=2, **_ALONE)),
+    Mutant("V9 a load is not fenced", "S4", _load_is_not_fenced, _small(wishes=DEPLOY_2, loaders=2, **_ALONE)),
+    Mutant("V10 a load is fenced by its epoch alone", "S4", _fenced_by_epoch_alone, _small(loaders=2, **_ALONE)),
+    Mutant("V11 there is no floor", "S3", _no_floor, _small(wishes=DEPLOY_2)),
     Mutant(
-        "V10 a load is fenced by its epoch alone", "S", _fenced_by_epoch_alone, _small(loaders=2, **_ALONE), prune=True
-    ),
-    Mutant("V11 no floor", "S", _no_floor, _small(causes=_TWO)),
-    Mutant(
-        "V12 reports have no epoch", "S1", _reports_without_epoch, _small(causes=_TWO, aborts=False, deadlines=False)
+        "V12 reports have no epoch",
+        "S1",
+        _reports_without_epoch,
+        _small(wishes=DEPLOY_2, aborts=False, deadlines=False),
     ),
     Mutant("V13 the next release is staged while flipping", "S5", _pipelining, _small()),
-    Mutant("V14 a revert goes by what is shown", "S", _revert_goes_by_what_is_shown, _OPTIONAL),
-    Mutant("V15 a flip moves to the other slot", "S", _flip_moves_to_the_other_slot, _OPTIONAL),
-    Mutant("V16 a timer flips by itself", "S", _nothing, _small(blind_timers=True)),
-    Mutant("V17 what is repeated is not answered", "liveness", _duplicates_are_not_answered, _small(deaths=True)),
+    Mutant(
+        "V14 a revert goes by what is shown", "S4", _revert_goes_by_what_is_shown, _TORN_BESIDE_THE_TARGET, prune=True
+    ),
+    Mutant(
+        "V15 a flip moves to the other slot", "S8", _flip_moves_to_the_other_slot, _TORN_BESIDE_THE_TARGET, prune=True
+    ),
+    Mutant("V16 a timer flips by itself", "S2", _nothing, _small(blind_timers=True)),
+    Mutant("V17 what is repeated is not answered", "liveness", _duplicates_are_not_answered, _small()),
     Mutant(
         "V18 a stage does not name reverted epochs",
         "S7",
         _stage_does_not_name_reverted_epochs,
-        _small(required=("a",), optional=("b",), causes=_TWO, epochs=3, deadlines=False, loaded=True),
+        _small(required=("a",), optional=("b",), wishes=DEPLOY_2, epochs=3, deadlines=False, loaded=True),
         prune=True,
     ),
     Mutant(
@@ -262,5 +291,40 @@ MUTANTS = (
         _small(detaches=("a",), greetings=True, deadlines=False, loaded=True),
         prune=True,
     ),
+    Mutant("V20a a restored ledger is believed", "S2", _the_ledger_is_believed, restores.forgotten_decision),
+    Mutant("V20b an epoch alone is an identity", "S1", _an_epoch_is_an_identity, restores.reused_epoch),
+    Mutant("V21 no leap, and no revert anew", "liveness", _no_leap_and_no_reissue, restores.forgotten_epochs),
     Mutant("V22 a member settles by itself", "S5", _nothing, _small(member_timers=True)),
 )
+
+
+def main() -> None:
+    """Prints what finds each rule that is switched off, and how."""
+    for mutant in MUTANTS:
+        with pytest.MonkeyPatch.context() as patch:
+            mutant.patch(patch)
+            try:
+                mutant.look()
+            except Violation as found:
+                what, *steps = str(found).splitlines()
+        by = "walk" if isinstance(mutant.where, Bounds) else mutant.where.__name__
+        rule, _, name = mutant.name.partition(" ")
+        print(f"| {rule} | {name} | {by} | {what} | {_in_a_line(steps)} |")
+
+
+def _in_a_line(steps: list[str]) -> str:
+    line = " → ".join(steps)
+    for long, short in _SHORTER:
+        line = re.sub(long, short, line)
+    return line
+
+
+_SHORTER = (
+    (r"stage (e\d+) for (\w)(?: → \2 writes for epoch \d+ → \2 commits its load for epoch \d+)? → staged \1 of \2",
+     r"\2 stages \1"),
+    (r"(flip|revert) (e\d+) for (\w)(?: → \1t?ed \2 of \3)?", r"\3 \1s \2"),
+)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
