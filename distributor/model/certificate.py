@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
-from pydantic import Field, model_serializer, model_validator
+from pydantic import Field
+from pydantic_core import CoreSchema, core_schema
 
 from distributor.model.dataset import Frozen
 
@@ -47,24 +49,26 @@ def leaf_of(key: Sequence[str | None]) -> int:
     return int.from_bytes(hashlib.md5(text.encode(), usedforsecurity=False).digest()[:2], "big")
 
 
-class Bucket(Frozen):
-    """Rows and both lanes of one bucket. JSON: `[rows, "lane1 hex", "lane2 hex"]`."""
+class Bucket(NamedTuple):
+    """Rows and both lanes of one bucket, or of one leaf. JSON: `[rows, "lane1 hex", "lane2 hex"]`.
+
+    An audit has 65,536 leaves for every table: as tuples they are made and read ten times as fast as models.
+    """
 
     rows: int = 0
     first: int = 0
     second: int = 0
 
-    @model_validator(mode="before")
     @classmethod
-    def _read(cls, value: object) -> object:
-        if isinstance(value, list | tuple):
-            rows, first, second = value
-            return {"rows": rows, "first": int(first, 16), "second": int(second, 16)}
-        return value
-
-    @model_serializer
-    def _write(self) -> list[int | str]:
-        return [self.rows, f"{self.first:016x}", f"{self.second:016x}"]
+    def __get_pydantic_core_schema__(cls, _source: object, _handler: object) -> CoreSchema:
+        written = core_schema.list_schema(
+            core_schema.union_schema([core_schema.int_schema(), core_schema.str_schema()])
+        )
+        return core_schema.no_info_plain_validator_function(
+            _read_bucket,
+            json_schema_input_schema=written,
+            serialization=core_schema.plain_serializer_function_ser_schema(_write_bucket, return_schema=written),
+        )
 
     def plus(self, other: Bucket, sign: int = 1) -> Bucket:
         """The fold: `sign` -1 takes the other away."""
@@ -73,6 +77,20 @@ class Bucket(Frozen):
             first=(self.first + sign * other.first) % LANE,
             second=(self.second + sign * other.second) % LANE,
         )
+
+
+def _read_bucket(value: object) -> Bucket:
+    match value:
+        case Bucket():
+            return value
+        case [int(rows), str(first), str(second)]:
+            return Bucket(rows, int(first, 16), int(second, 16))
+        case _:
+            raise ValueError("a bucket is a list of rows and two lanes, 16 hex digits each")
+
+
+def _write_bucket(bucket: Bucket) -> list[int | str]:
+    return [bucket.rows, f"{bucket.first:016x}", f"{bucket.second:016x}"]
 
 
 EMPTY_BUCKET = Bucket()
