@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Engine
 
@@ -24,6 +24,14 @@ from distributor.wire.messages import AuditCommand, AuditDepth
 FIRST = 1
 Tables = Mapping[str, Collection[int]]
 """Table → the buckets (or leaves) of which an audit is to tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What one member is asked: about which tables (none: all), and of the online slot alone or of both."""
+
+    tables: Tables = field(default_factory=dict)
+    shadow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +72,8 @@ def begin_verification(
         verifications.begin(conn, verification)
         detail = {"verification": verification.id, "systems": list(chosen), "release": state.shown}
         audit.record(conn, audit.AuditRecord(verification.requested_at, by, "verify", reason, environment, detail))
-        everything: dict[str, Tables] = {system: {} for system in chosen}
-        ask_audit(conn, verification, FIRST, AuditDepth.BUCKETS, everything, shadow=shadow)
+        everything = {system: Question(shadow=shadow) for system in chosen}
+        ask_audit(conn, verification, FIRST, AuditDepth.BUCKETS, everything)
     return Asked(verification, chosen, state)
 
 
@@ -74,21 +82,19 @@ def ask_audit(
     verification: Verification,
     round_: int,
     depth: AuditDepth,
-    systems: Mapping[str, Tables],
-    *,
-    shadow: bool,
+    questions: Mapping[str, Question],
 ) -> None:
-    """Puts one question to each of these members, for the first time or again: its id is the same then."""
+    """Puts a question to each of these members, for the first time or again: its id is the same then."""
     at = now()
     messages = []
-    for system, tables in systems.items():
+    for system, question in questions.items():
         command = AuditCommand(
             environment=verification.environment,
             system=system,
             audit_id=audit_id(verification, round_),
             depth=depth,
-            shadow=shadow,
-            tables={name: tuple(sorted(numbers)) for name, numbers in tables.items()},
+            shadow=question.shadow,
+            tables={name: tuple(sorted(numbers)) for name, numbers in question.tables.items()},
         )
         messages.append(
             OutgoingMessage(

@@ -6,9 +6,10 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 
 from distributor.model.certificate import leaf_of
+from distributor.requests.verifications import Question
 from distributor.verification.answers import Answer, Key, Lanes, Sum, TableAnswer
 from distributor.verification.comparison import bucket_of_leaf, differing, rows_in, wrong_rows
-from distributor.verification.findings import MemberFinding, Outcome, TableFinding
+from distributor.verification.findings import SHADOW, MemberFinding, Outcome, TableFinding
 
 ROWS_MOST = 200_000
 """Rows of one table, stored and expected together, that are looked at one by one; beyond that they are only counted."""
@@ -28,13 +29,17 @@ def leaves_to_list(table: TableFinding) -> Collection[int]:
     return table.leaves if table.rows_near <= ROWS_MOST else ()
 
 
-def questions(members: Mapping[str, MemberFinding], chosen: Chosen) -> dict[str, dict[str, set[int]]]:
-    """System → table → what to ask for, of both slots together; nobody is asked for nothing."""
-    found: dict[str, dict[str, set[int]]] = {}
+def questions(members: Mapping[str, MemberFinding], chosen: Chosen) -> dict[str, Question]:
+    """What to ask for, of both slots together; nobody is asked for nothing, nor of a slot in which nothing differs."""
+    found: dict[str, Question] = {}
     for member in members.values():
+        tables: dict[str, set[int]] = {}
         for table in member.tables:
             if numbers := chosen(table):
-                found.setdefault(member.system, {}).setdefault(table.table, set()).update(numbers)
+                tables.setdefault(table.table, set()).update(numbers)
+        if tables:
+            shadow = any(table.slot == SHADOW and chosen(table) for table in member.tables)
+            found[member.system] = Question(tables, shadow)
     return found
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from distributor.model.certificate import BUCKETS, TableCertificate
+from distributor.model.certificate import BUCKETS, LANE, TableCertificate
 from distributor.verification.answers import Key, Lanes, Sum
 
 _EMPTY: Sum = (0, 0, 0)
@@ -40,12 +40,21 @@ def differing(stored: Mapping[int, Sum], expected: Mapping[int, Sum]) -> frozens
 
 def sums_of(certificate: TableCertificate) -> dict[int, Sum]:
     """A certificate's buckets as plain sums."""
-    return {number: (bucket.rows, bucket.first, bucket.second) for number, bucket in certificate.buckets.items()}
+    return dict(certificate.buckets)
 
 
 def bucket_of_leaf(leaf: int) -> int:
     """The bucket in which a leaf lies."""
     return (leaf >> 8) % BUCKETS
+
+
+def folded(leaves: Mapping[int, Sum]) -> dict[int, Sum]:
+    """The sums of leaves as those of their buckets."""
+    found: dict[int, Sum] = {}
+    for leaf, (rows, first, second) in leaves.items():
+        before = found.get(bucket_of_leaf(leaf), _EMPTY)
+        found[bucket_of_leaf(leaf)] = (before[0] + rows, (before[1] + first) % LANE, (before[2] + second) % LANE)
+    return found
 
 
 def rows_in(sums: Mapping[int, Sum], only: Iterable[int] | None = None) -> int:

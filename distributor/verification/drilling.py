@@ -15,7 +15,7 @@ from distributor.ledger.engine import transaction
 from distributor.mapping.tables import SystemMapping
 from distributor.model.certificate import EMPTY_TABLE, Certificate, leaf_of
 from distributor.model.manifest import ZERO, Manifest
-from distributor.requests.verifications import FIRST, Asked, Tables
+from distributor.requests.verifications import FIRST, Asked, Question
 from distributor.settings import Settings
 from distributor.store.base import Store
 from distributor.store.chunks import read_manifest
@@ -57,8 +57,8 @@ def verify(
     `shadow`: the other slots too, each against the release that it holds: a load builds on it. A member that goes to
     another release meanwhile, or fails, is asked anew. Raises UnreachableError, StoreError.
     """
-    gathering = Gathering(engine, asked, shadow=shadow, patience=patience, hear=hear)
-    drill = _Drill(engine, settings, store, asked, gathering, hear)
+    gathering = Gathering(engine, asked, patience=patience, hear=hear)
+    drill = _Drill(engine, settings, store, gathering, hear, shadow=shadow)
     found: _Members = {}
     pending = asked.systems
     for round_ in range(FIRST, FIRST + ROUNDS):
@@ -73,19 +73,19 @@ def verify(
 
 class _Drill:
     def __init__(
-        self, engine: Engine, settings: Settings, store: Store, asked: Asked, gathering: Gathering, hear: Hear
+        self, engine: Engine, settings: Settings, store: Store, gathering: Gathering, hear: Hear, *, shadow: bool
     ) -> None:
         self._engine = engine
         self._settings = settings
         self._store = store
-        self._asked = asked
+        self._shadow = shadow
         self._gathering = gathering
         self._hear = hear
         self._manifests: dict[int, Manifest | None] = {ZERO: None}
 
     def round(self, round_: int, systems: Iterable[str]) -> _Members:
         """What each of these systems is found to store."""
-        everything: dict[str, Tables] = {system: {} for system in systems}
+        everything = {system: Question(shadow=self._shadow) for system in systems}
         if round_ != FIRST:
             self._gathering.ask(round_, AuditDepth.BUCKETS, everything)
         self._tell(everything, "auditing")
@@ -167,7 +167,7 @@ class _Drill:
         answers = self._gathering.wait(round_, AuditDepth.ROWS, asked)
         return {system: with_rows(members[system], answer, expected) for system, answer in answers.items()}
 
-    def _ask(self, round_: int, depth: AuditDepth, asked: Mapping[str, Tables], word: str) -> None:
+    def _ask(self, round_: int, depth: AuditDepth, asked: Mapping[str, Question], word: str) -> None:
         if asked:
             self._gathering.ask(round_, depth, asked)
         self._tell(asked, word)

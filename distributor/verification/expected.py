@@ -18,6 +18,7 @@ from psycopg import sql
 from sqlalchemy import Engine
 
 from distributor.capture.fixed import clear_errors
+from distributor.errors import DistributorError
 from distributor.ledger import releases
 from distributor.ledger.engine import transaction
 from distributor.model.certificate import BUCKETS, LANE
@@ -29,7 +30,7 @@ from distributor.store.chain import walk
 from distributor.store.chunks import AFTER, BEFORE, OP, Op, read_manifest
 from distributor.store.compose import net_delta
 from distributor.verification.answers import Key, Lanes, Sum
-from distributor.verification.comparison import bucket_of_leaf
+from distributor.verification.comparison import bucket_of_leaf, differing, folded, sums_of
 
 _WHERE = "ledger, released image"
 _MOST_OCTETS = 128
@@ -64,7 +65,10 @@ class Expected:
         self._lanes = [sql.SQL(lane + "::bigint") for lane in lanes]
 
     def leaves(self, release: int, manifest: Manifest, dataset: str, buckets: Collection[int]) -> dict[int, Sum]:
-        """Rows and lanes per leaf, of all leaves with rows in the given buckets."""
+        """Rows and lanes per leaf, of all leaves with rows in the given buckets.
+
+        Raises DistributorError when the image is not what the manifest's certificate says.
+        """
         source, only = self._source(release, manifest, dataset), set(buckets)
         octets = [f"{octet:02x}" for octet in range(256) if octet % BUCKETS in only]
         # To hash every row at once is quicker than to look first which are wanted, when most are.
@@ -76,7 +80,15 @@ class Expected:
             int(leaf, 16): (rows, int(first) % LANE, int(second) % LANE)
             for leaf, rows, first, second in self._rows_of(query)
         }
-        return {leaf: sums for leaf, sums in found.items() if bucket_of_leaf(leaf) in only}
+        found = {leaf: sums for leaf, sums in found.items() if bucket_of_leaf(leaf) in only}
+        certified = sums_of(manifest.certificate.tables[dataset])
+        if differing(folded(found), {bucket: sums for bucket, sums in certified.items() if bucket in only}):
+            raise DistributorError(
+                f"the released image of {dataset} is not as release {release} is certified: it was altered",
+                where=_WHERE,
+                mend="Restore the ledger's database from a backup; what systems store is not compared with this.",
+            )
+        return found
 
     def rows(self, release: int, manifest: Manifest, dataset: str, leaves: Collection[int]) -> dict[Key, Lanes]:
         """Key → lanes of every row of the given leaves."""

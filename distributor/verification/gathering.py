@@ -11,7 +11,7 @@ from sqlalchemy import Engine
 from distributor.errors import UnreachableError
 from distributor.ledger import environments, verifications
 from distributor.ledger.engine import transaction
-from distributor.requests.verifications import Asked, Tables, ask_audit, audit_id
+from distributor.requests.verifications import Asked, Question, ask_audit, audit_id
 from distributor.rollout.state import SILENT_AFTER
 from distributor.telemetry.clock import now
 from distributor.verification.answers import Answer, assemble
@@ -28,21 +28,20 @@ Hear = Callable[[str, str], None]
 class Gathering:
     """Asks the members of one verification, until its patience is at an end."""
 
-    def __init__(self, engine: Engine, asked: Asked, *, shadow: bool, patience: timedelta, hear: Hear) -> None:
+    def __init__(self, engine: Engine, asked: Asked, *, patience: timedelta, hear: Hear) -> None:
         self._engine = engine
         self._asked = asked
-        self._shadow = shadow
         self._deadline = time.monotonic() + patience.total_seconds()
         self._patience = patience
         self._hear = hear
         self.silent: dict[str, str] = {}
 
-    def ask(self, round_: int, depth: AuditDepth, questions: Mapping[str, Tables]) -> None:
+    def ask(self, round_: int, depth: AuditDepth, questions: Mapping[str, Question]) -> None:
         """Puts the questions. Raises UnreachableError."""
         with transaction(self._engine) as conn:
-            ask_audit(conn, self._asked.verification, round_, depth, questions, shadow=self._shadow)
+            ask_audit(conn, self._asked.verification, round_, depth, questions)
 
-    def wait(self, round_: int, depth: AuditDepth, questions: Mapping[str, Tables]) -> dict[str, Answer]:
+    def wait(self, round_: int, depth: AuditDepth, questions: Mapping[str, Question]) -> dict[str, Answer]:
         """The answers to questions that were put; who is missing is `silent`, with the reason.
 
         Bears a ledger that goes away, until the patience is at an end. Raises UnreachableError then.
@@ -77,7 +76,7 @@ class Gathering:
             done = verifications.complete(conn, id_, depth, waiting)
             return {system: assemble(verifications.answer(conn, id_, depth, system)) for system in sorted(done)}
 
-    def _look_for_life(self, missing: Mapping[str, Tables], waited: float) -> None:
+    def _look_for_life(self, missing: Mapping[str, Question], waited: float) -> None:
         """A member that audits says that it lives meanwhile; one that is not heard of at all is not waited for."""
         with transaction(self._engine) as conn:
             state = environments.read(conn, self._asked.verification.environment)

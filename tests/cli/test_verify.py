@@ -287,6 +287,9 @@ def test_a_repair_mends_exactly_what_is_wrong(world: World) -> None:
     assert (would["dry_run"], would["repair"]) == (True, None)
     assert [system["remedy"] for system in would["systems"]] == ["6 rows mended", "", "1 row mended"]
     assert REPAIR not in world.members["crm"].kinds()
+    # Nobody looks closer at a slot in which nothing differs.
+    assert [question["shadow"] for question in crm.asked] == [True, True, True]
+    assert [question["shadow"] for question in till.asked] == [True, False, False]
 
     def mended(member: FakeMember, command: dict[str, Any]) -> Any:
         auditor = world.auditors[member.system]

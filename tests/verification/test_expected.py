@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from distributor.errors import DistributorError
 from distributor.ledger.engine import ledger_engine
 from distributor.verification.answers import Sum
 from distributor.verification.expected import expected_side
-from tests.capture.master import datasets
+from tests.capture.master import datasets, run
 from tests.publishing.estate import Estate, Row, Rows
 
 pytestmark = pytest.mark.services
@@ -103,4 +104,15 @@ def test_a_publish_meanwhile_is_not_seen(history: tuple[Estate, list[dict[str, R
         estate.run("UPDATE items SET hash = -1")
         assert estate.publish().release == 5
         assert side.leaves(4, manifest, "items", range(64)) == leaves("items", known[3]["items"], set(range(64)))
+    engine.dispose()
+
+
+def test_an_image_that_was_altered_is_not_what_anybody_is_compared_with(
+    history: tuple[Estate, list[dict[str, Rows]]],
+) -> None:
+    estate, _ = history
+    run(estate.ledger, "UPDATE image.items SET hash = '7.25' WHERE sku = 'P20'")
+    engine = ledger_engine(estate.ledger)
+    with expected_side(engine, estate.store) as side, pytest.raises(DistributorError, match="it was altered"):
+        side.leaves(4, estate.head(), "items", range(64))
     engine.dispose()
