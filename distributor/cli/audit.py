@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -32,6 +33,9 @@ class Act(Part):
     """Whatever else was noted; null when nothing."""
 
 
+_ID = re.compile(r"[0-9a-f]{32}")
+
+
 class Acts(Outcome):
     """What was done, newest first."""
 
@@ -50,8 +54,15 @@ def _of(detail: dict[str, Any]) -> str:
     first = {"release": detail.get("release"), "rollout": str(detail.get("rollout") or "")[:SHORT]}
     told = {**first, **{name: value for name, value in detail.items() if name not in first}}
     return (
-        ", ".join(f"{name} {plain(str(value))}" for name, value in told.items() if value not in (None, "", [])) or "-"
+        ", ".join(f"{name} {plain(_text(value))}" for name, value in told.items() if value not in (None, "", [])) or "-"
     )
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list):
+        return " and ".join(map(str, value))
+    text = str(value)
+    return text[:SHORT] if _ID.fullmatch(text) else text
 
 
 def audit(

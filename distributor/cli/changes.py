@@ -166,4 +166,6 @@ def _change(row: dict[str, str | None], schema: DatasetSchema) -> RowChange:
 
 
 def _told(value: str | None) -> str:
-    return "NULL" if value is None else plain(value)
+    if value is None:
+        return "NULL"
+    return plain(value) or "''"

@@ -62,7 +62,9 @@ class Status(Outcome):
         for environment in self.environments:
             for sentence in sentences(environment):
                 # A command is copied: only the terminal itself may wrap it.
-                console.print(f"{environment.environment}: {sentence}", soft_wrap=True)
+                console.print(
+                    f"{environment.environment}: {sentence.removeprefix(f'{environment.environment} ')}", soft_wrap=True
+                )
         console.print(f"newest release: {self.newest_release or 'none yet'}")
         seen = f", last seen {ago(self.coordinator_seen_at, self.at)}" if self.coordinator_seen_at else ""
         console.print(f"coordinator: {_COORDINATORS[self.coordinator]}{seen}")

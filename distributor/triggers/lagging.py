@@ -1,4 +1,4 @@
-"""Why an environment that follows does not get the newest release by itself, as the ledger knows it."""
+"""Why an environment does not get the newest release by itself, as the ledger knows it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,14 @@ NOT_FOLLOWED = "not-followed"
 
 def not_followed(conn: Connection, state: Environment, head: releases.ReleaseRecord) -> Blocker | None:
     """The reason; None when nothing lags, when the release is about to be asked for, or when all is blocked anyway."""
-    if state.blocked or not lags(state, head.number):
-        return None
     deploy = f"distributor deploy {state.name} --release {head.number}"
+    if state.blocked:
+        return None
+    if not state.follow and not state.active and not state.queue and state.shown < head.number:
+        what = f'{state.name} follows no release by itself (follow = "manual"): release {head.number} is there'
+        return Blocker(Reason.NOT_FOLLOWED, state.name, what, head.created_at, (deploy,))
+    if not lags(state, head.number):
+        return None
 
     def because(why: str, since: datetime | None = None, helps: str = deploy) -> Blocker:
         what = f"{state.name} does not follow to release {head.number}: {why}"

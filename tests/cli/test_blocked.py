@@ -188,7 +188,7 @@ def test_a_real_coordinator_says_that_its_broker_is_away_and_that_it_is_back(
 def not_followed(tell: Callable[..., Any]) -> tuple[str, list[str]]:
     [found] = blockers(tell)
     assert found["reason"] == "not-followed"
-    assert f"e: {found['what']}\n" in tell("status", "e")
+    assert f"e: {found['what'].removeprefix('e ')}\n" in tell("status", "e")
     assert quoted(found["what"].partition(" again from ")[0].partition("aborted by")[0])
     return found["what"], found["helps"]
 
@@ -240,3 +240,13 @@ def test_an_operator_passed_it_over(world: Recorded, tell: Callable[..., Any]) -
     assert not_followed(tell)[0] == (
         "e does not follow to release 3: ann deployed release 2 when release 3 was there already"
     )
+
+
+def test_who_follows_nothing_by_itself_is_told_so(world: Recorded, tell: Callable[..., Any]) -> None:
+    world.online(2)
+    world.state = replace(world.state, follow=False)
+    forget(world, "a", timedelta())
+    [found] = blockers(tell)
+    assert found["what"] == 'e follows no release by itself (follow = "manual"): release 3 is there'
+    assert found["helps"] == ["distributor deploy e --release 3"]
+    assert 'prod follows no release by itself (follow = "manual")' in RUNBOOK.read_text(encoding="utf-8")
