@@ -66,7 +66,8 @@ def begin(conn: Connection, verification: Verification) -> None:
 
 
 def end(conn: Connection, id_: str, ended: Ended) -> None:
-    """Remembers what it came to."""
+    """Remembers what it came to; the answers, megabytes where something differed, are of no more use."""
+    conn.execute(delete(audit_answers).where(audit_answers.c.verification == id_))
     conn.execute(
         update(verifications)
         .where(verifications.c.id == id_)

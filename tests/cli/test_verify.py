@@ -25,6 +25,7 @@ from tests.capture.master import run as sql
 from tests.cli.conftest import Ran, Run
 from tests.coordination.conftest import coordinator
 from tests.coordination.fake_member import FakeMember
+from tests.support import wait_for
 from tests.verification.fake_auditor import FakeAuditor, Row, Slot
 
 pytestmark = pytest.mark.services
@@ -179,6 +180,7 @@ def test_every_row_is_right(world: World) -> None:
         assert verification.id == told["verification"]
         assert ended
         assert ended.outcome == "every row of crm, pos, till is as it should be"
+        assert verifications.purge(conn, now()) == 0, "answers are kept for as long as they are of use"
         assert audit.records(conn, "uat")[0].what == "verify"
         assert timeline.entries(conn, environment="uat")[-1].kind == "verified"
     assert "crm, pos, till: every row is as the release has it" in world("verify", "uat").out
@@ -326,6 +328,18 @@ def test_a_repair_mends_exactly_what_is_wrong(world: World) -> None:
         acts = [(entry.what, entry.why) for entry in audit.records(conn, "uat")]
     assert acts[:2] == [("verify --repair", "by hand"), ("verify", "by hand")]
     assert world.verify(code=0)["different"] is False
+
+
+def test_a_repair_waits_for_a_hold_as_any_rollout_does(world: World) -> None:
+    alter(world.auditors["crm"].online)
+    world("hold", "uat", "--reason", "price tests")
+    told = world.verify("--repair", "--timeout", "10s", code=13)
+    assert (told["repair"]["timed_out"], told["systems"][0]["mended"]) == (True, False)
+    rollout = told["repair"]["rollout"]
+    assert rollout["state"] == "converged"
+    assert FLIP not in [kind for kind, data, _ in world.members["crm"].commands if data["rollout_id"] == rollout["id"]]
+    world("release-hold", "uat")
+    wait_for(lambda: world("rollout", rollout["id"], "--json").json["rollout"]["state"] == "online", what="the repair")
 
 
 def test_a_repair_of_what_is_gone_by_now_is_refused(world: World) -> None:
