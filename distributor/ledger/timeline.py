@@ -128,6 +128,10 @@ def _of_environment(before: Environment, after: Environment) -> Iterator[Entry]:
         yield Entry("barred", f"automation will not promote release {numbers} again")
     if after.settlement and (not before.settlement or before.settlement.id != after.settlement.id):
         yield Entry("settling", f"old slots follow to release {after.settlement.release}")
+    told = before.settlement.refusals if before.settlement else {}
+    for name, text in after.settlement.refusals.items() if after.settlement else ():
+        if text != told.get(name):
+            yield Entry("settle-refused", f"{name}: its old slot does not follow: {text}", member=name)
 
 
 def _of_rollout(old: Rollout | None, new: Rollout) -> Iterator[Entry]:

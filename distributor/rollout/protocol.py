@@ -291,8 +291,7 @@ def _is_ahead(state: Environment, report: Report) -> bool:
 
 def _settles(state: Environment, report: Report) -> bool:
     named = (report.rollout_id, report.epoch)
-    retryable = isinstance(report, Refused) and report.reason is RefusalReason.RETRYABLE
-    return state.settlement is not None and named == (state.settlement.id, state.settlement.epoch) and not retryable
+    return state.settlement is not None and named == (state.settlement.id, state.settlement.epoch)
 
 
 def _held(state: Environment) -> bool:

@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from distributor.rollout.commands import Settle
-from distributor.rollout.events import Refused, Settled, Tick
-from distributor.rollout.state import Environment, Requirement, RolloutState, Settlement
+from distributor.rollout.events import RefusalReason, Refused, Settled, Tick
+from distributor.rollout.state import Cause, Environment, Requirement, RolloutState, Settlement
 from distributor.rollout.step import Step
 
 
@@ -34,14 +34,22 @@ def settles_at(state: Environment) -> datetime | None:
         return None
     if last.state is not RolloutState.ONLINE or last.epoch != state.epoch:
         return None
-    return last.ended_at + last.timing.keep_previous
+    # A repair goes to what is shown: its old slots hold no previous release, but what was found altered.
+    return last.ended_at if last.cause is Cause.REPAIR else last.ended_at + last.timing.keep_previous
 
 
 def settled(step: Step, event: Settled | Refused) -> Step:
-    """A member is done, or has said that it cannot: nothing depends on it."""
+    """A member is done, or has said why it is not: no rollout depends on it."""
     settlement = step.state.settlement
     assert settlement is not None
-    return step.set(settlement=replace(settlement, settled=settlement.settled | {event.member}))
+    for_now = isinstance(event, Refused) and event.reason is RefusalReason.RETRYABLE
+    if for_now and event.member in settlement.settled:
+        return step
+    refusals = {name: text for name, text in settlement.refusals.items() if name != event.member}
+    if isinstance(event, Refused):
+        refusals[event.member] = event.text
+    answered = settlement.settled if for_now else settlement.settled | {event.member}
+    return step.set(settlement=replace(settlement, settled=answered, refusals=refusals))
 
 
 def _send(step: Step, event: Tick) -> Step:

@@ -179,7 +179,10 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """The command that brings old slots up to the online release, under an epoch of its own."""
+    """The command that brings old slots up to the online release, under an epoch of its own.
+
+    `settled` are the members that answered for good; `refusals` says why a member is not done, be it for now or for good.
+    """
 
     id: str
     epoch: int
@@ -187,6 +190,7 @@ class Settlement:
     due_at: datetime
     sent_at: datetime | None = None
     settled: frozenset[str] = frozenset()
+    refusals: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

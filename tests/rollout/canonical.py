@@ -79,7 +79,7 @@ def canonical(state: Environment) -> Environment:
         active=_canonical_rollout(state.active) if state.active else None,
         last=_canonical_rollout(state.last) if state.last else None,
         pinned="pinned" if state.pinned else "",
-        settlement=replace(state.settlement, due_at=NOW, sent_at=None) if state.settlement else None,
+        settlement=replace(state.settlement, due_at=NOW, sent_at=None, refusals={}) if state.settlement else None,
         ended=(),
     )
 

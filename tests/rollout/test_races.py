@@ -452,6 +452,36 @@ def test_settling_is_cut_by_the_next_rollout() -> None:
     assert world.state.settlement is None
 
 
+def test_after_a_repair_the_old_slots_follow_at_once_and_who_does_not_is_known() -> None:
+    world = Transcript.of()
+    world.online(1)
+    world.request(1, Cause.REPAIR)
+    world.tick()
+    for name in "ab":
+        world.do(world.last(Stage, name))
+    world.tick()
+    for name in "ab":
+        world.do(world.last(Flip, name))
+    assert world.active is None
+    world.tick()
+    settle = world.last(Settle, "a")
+    settlement = world.state.settlement
+    assert settlement is not None
+    assert (settlement.id, settlement.release) == (settle.rollout_id, 1)
+
+    def refuse(reason: RefusalReason, text: str) -> tuple[frozenset[str], dict[str, str]]:
+        world.feed(world.report(settle, Reply(ReplyKind.REFUSED, reason, text)))
+        assert world.state.settlement is not None
+        return world.state.settlement.settled, dict(world.state.settlement.refusals)
+
+    assert refuse(RefusalReason.RETRYABLE, "the disk is full") == (frozenset(), {"a": "the disk is full"})
+    assert refuse(RefusalReason.PERMANENT, "no key") == (frozenset("a"), {"a": "no key"})
+    assert refuse(RefusalReason.RETRYABLE, "said before") == (frozenset("a"), {"a": "no key"})
+    world.feed(world.report(settle, Reply(ReplyKind.SETTLED)))
+    assert world.state.settlement.settled == frozenset("a")
+    assert not world.state.settlement.refusals
+
+
 def test_a_flip_is_late_or_early() -> None:
     world = Transcript.of()
     world.decided(1)
