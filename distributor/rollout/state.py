@@ -181,7 +181,7 @@ class Member:
 class Settlement:
     """The command that brings old slots up to the online release, under an epoch of its own.
 
-    `settled` are the members that answered for good; `refusals` says why a member is not done, be it for now or for good.
+    `settled` are the members that answered for good; `refusals` says why one is not done, be it for now or for good.
     """
 
     id: str
