@@ -26,13 +26,13 @@ KeysByDataset = Mapping[str, Sequence[Key]]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How what was found can be mended. `lists`: system → its wrong keys; `anew`: systems with too many for a list.
+    """How what was found can be mended. `lists`: system → its wrong keys; `anew`: system → why no list will do.
 
     `left_out`: system → why a rollout to the release that is shown cannot mend it.
     """
 
     lists: Mapping[str, KeysByDataset]
-    anew: tuple[str, ...]
+    anew: Mapping[str, str]
     left_out: Mapping[str, str]
 
     @property
@@ -48,16 +48,20 @@ class Plan:
 def plan(findings: Findings) -> Plan:
     """What a repair would do. Pure."""
     lists: dict[str, KeysByDataset] = {}
-    anew: list[str] = []
+    anew: dict[str, str] = {}
     left_out: dict[str, str] = {}
     for member in findings.differing:
         if why := _not_here(member, findings):
             left_out[member.system] = why
         elif any(table.wrong is None for table in member.differing):
-            anew.append(member.system)
+            anew[member.system] = "more rows differ than a list is good for"
         else:
-            lists[member.system] = _wrong_keys(member)
-    return Plan(lists, tuple(anew), left_out)
+            keys = _wrong_keys(member)
+            if all(_can_be_listed(key) for found in keys.values() for key in found):
+                lists[member.system] = keys
+            else:
+                anew[member.system] = "rows are stored under keys that no release can have"
+    return Plan(lists, anew, left_out)
 
 
 def write_lists(engine: Engine, store: Store, release: int, wanted: Plan) -> dict[str, str]:
@@ -97,6 +101,12 @@ def _not_here(member: MemberFinding, findings: Findings) -> str:
             f" `distributor refresh {verification.environment} --systems {member.system}` brings it level first"
         )
     return ""
+
+
+def _can_be_listed(key: Key) -> bool:
+    """Whether a store finds rows by the key's texts. NULL equals nothing, and a zero octet is in no master's text:
+    there a value of another type than the column's is stored, which its text does not give back."""
+    return all(value is not None and "\0" not in value for value in key)
 
 
 def _wrong_keys(member: MemberFinding) -> KeysByDataset:
