@@ -11,9 +11,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from consumers.adapters.base import Adapter, Auditing, StoredRow, TableSpec
+from consumers.adapters.base import Adapter, Auditing, KnowsItsWork, StoredRow, TableSpec
 from consumers.library import Library
-from distributor.errors import MessageError
+from distributor.errors import MessageError, SystemAlteredError
 from distributor.mapping.tables import SystemMapping
 from distributor.model.certificate import BUCKETS, EMPTY_TABLE, Bucket, Certificate, TableCertificate
 from distributor.rollout import member
@@ -49,7 +49,8 @@ class Audits:
     def answer(self, command: AuditCommand) -> list[AuditedReport]:
         """Every part of the answer. What is wrong comes into doubt; an audit of everything ends doubt too.
 
-        Raises MessageError for tables that this system has not, UnreachableError, SystemAlteredError, StoreError.
+        Raises MessageError for tables that this system has not, SystemAlteredError when a table, or what readers look
+        through, is not as the adapter made it (the rows say nothing then), UnreachableError, StoreError.
         """
         began = time.monotonic()
         if unknown := command.tables.keys() - {table.into for table in self._mapping.tables}:
@@ -57,6 +58,7 @@ class Audits:
         parts: list[_Part] = []
         with self._adapter.auditing() as snapshot:
             row = snapshot.row
+            self._look(snapshot)
             slots = (row.active, other(row.active)) if command.shadow else (row.active,)
             for slot in slots:
                 parts += self._parts(snapshot, slot, command)
@@ -109,6 +111,15 @@ class Audits:
             error=error,
             reported_at=clock.now(),
         )
+
+    def _look(self, snapshot: Auditing) -> None:
+        """Right rows prove nothing to readers who look through something else, or at the other slot."""
+        if not isinstance(snapshot, KnowsItsWork):
+            return
+        held = (self._library.held(snapshot.row, slot) for slot in snapshot.row.slots)
+        tables = {table.name: table for target in held if target for table in target.tables}
+        if altered := snapshot.altered(tuple(tables.values())):
+            raise SystemAlteredError(" ".join(altered))
 
     def _parts(self, snapshot: Auditing, slot: SlotName, command: AuditCommand) -> Iterator[_Part]:
         held = self._library.held(snapshot.row, slot)

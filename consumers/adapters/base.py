@@ -116,6 +116,26 @@ class Auditing(Protocol):
         """Every row of the given leaves."""
 
 
+@runtime_checkable
+class KnowsItsWork(Protocol):
+    """A snapshot (`Auditing`) that can also tell whether what the adapter once made still is as it was made. It need
+    not be able to."""
+
+    def altered(self, tables: Sequence[TableSpec]) -> Sequence[str]:
+        """What is not: tables of both slots, and what readers look through. Whole sentences, each with its mend.
+
+        Comes before the snapshot's other questions, most of which fail on a table of another shape.
+        """
+
+
+@runtime_checkable
+class Inspects(Protocol):
+    """An adapter of which `distributor check` can ask the same. It need not be one."""
+
+    def inspect(self, tables: Sequence[tuple[TableMapping, DatasetSchema]]) -> Sequence[str]:
+        """See `KnowsItsWork`. Asked of a store that was prepared; raises as `auditing` does."""
+
+
 class Loading(Protocol):
     """One load into a slot. Nothing of it is visible to readers; leaving without `commit` leaves no trace, or (in
     stores without large transactions) a slot that was marked torn before the first write."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import psycopg
 import pyarrow as pa
 
 from consumers.adapters.base import Obstacle, TableSpec
@@ -21,8 +22,10 @@ from consumers.adapters.postgresql_load import PostgreSQLLoading
 from consumers.adapters.postgresql_row import lock_row, save_row
 from consumers.adapters.postgresql_text import canonical_rows
 from consumers.adapters.postgresql_waits import obstacle
-from distributor.errors import SystemAlteredError
+from distributor.errors import DistributorError, SystemAlteredError
+from distributor.mapping.tables import TableMapping
 from distributor.model.certificate import TableCertificate
+from distributor.model.dataset import DatasetSchema
 from distributor.rollout.member_row import MemberRow, SlotName
 from distributor.settings import MemberSettings
 
@@ -40,15 +43,18 @@ class PostgreSQLAdapter:
         self._prepared: tuple[tuple[TableSpec, ...], frozenset[tuple[object, ...]]] | None = None
 
     def prepare(self, environment: str, system: str, tables: Sequence[TableSpec]) -> None:
-        """Creates what is missing. Raises as `Layout.prepare` does, or UnreachableError.
+        """Creates what is missing, and leads readers to what the row says. Raises as `Layout.prepare` does, or
+        UnreachableError.
 
         For the tables of the call before, it only looks whether somebody touched what readers look at.
         """
         wanted = tuple(tables)
+        # Forgotten first: whatever fails here, the next call looks at everything again.
+        before, self._prepared = self._prepared, None
         with self._control.transaction() as transaction:
-            if self._prepared and self._prepared == (wanted, self._layout.sight(transaction, wanted)):
+            if before and before == (wanted, self._layout.sight(transaction, wanted)):
+                self._prepared = before
                 return
-            self._prepared = None
             self._layout.prepare(transaction, MemberRow(environment=environment, system=system), wanted)
             sight = self._layout.sight(transaction, wanted)
             transaction.commit()
@@ -71,7 +77,7 @@ class PostgreSQLAdapter:
         with self._bulk.transaction() as transaction:
             # What a deferred trigger does at COMMIT would come after the read-back.
             transaction.later("SET CONSTRAINTS ALL IMMEDIATE")
-            yield PostgreSQLLoading(transaction, slot, self._bulk, self._check)
+            yield PostgreSQLLoading(transaction, slot, self._reason)
 
     def audit(self, slot: SlotName, table: TableSpec) -> TableCertificate:
         """The certificate of everything in a slot, computed by the database."""
@@ -82,7 +88,12 @@ class PostgreSQLAdapter:
     def auditing(self) -> Iterator[PostgreSQLAuditing]:
         """A snapshot of the member's row and both slots."""
         with self._audits.transaction(SNAPSHOT) as transaction:
-            yield PostgreSQLAuditing(transaction)
+            yield PostgreSQLAuditing(transaction, self._layout, self._reason)
+
+    def inspect(self, tables: Sequence[tuple[TableMapping, DatasetSchema]]) -> list[str]:
+        """What is not as it was made."""
+        with self.auditing() as snapshot:
+            return snapshot.altered([TableSpec(mapping, schema) for mapping, schema in tables])
 
     def interrupt(self) -> None:
         """Ends an audit that runs."""
@@ -111,11 +122,18 @@ class PostgreSQLAdapter:
         self._bulk.close()
         self._audits.close()
 
-    def _check(self, table: TableSpec) -> None:
-        """Looks for what a statement failed at. Whatever it was, the next `prepare` looks at everything again."""
-        self._prepared = None
-        with self._control.transaction() as transaction:
-            self._layout.check(transaction, (table,))
+    def _reason(self, error: psycopg.Error, table: TableSpec) -> DistributorError:
+        """Why a statement failed: what is altered can be said more precisely than the server says it."""
+        reason = self._control.translate(error)
+        if not reason.retryable:
+            # Whatever it was, the next `prepare` looks at everything again.
+            self._prepared = None
+            try:
+                with self._control.transaction() as transaction:
+                    self._layout.check(transaction, (table,))
+            except DistributorError as found:
+                return found
+        return reason
 
 
 class PostgreSQLMember:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import psycopg
+
 from consumers.adapters.base import StoredRow, TableSpec
-from consumers.adapters.postgresql_layout import slot_table
+from consumers.adapters.postgresql_layout import Layout, slot_table
 from consumers.adapters.postgresql_line import Transaction
-from consumers.adapters.postgresql_row import read_row
+from consumers.adapters.postgresql_row import read_row, stray
 from consumers.adapters.postgresql_text import (
     canonical,
     canonical_columns,
@@ -18,6 +21,7 @@ from consumers.adapters.postgresql_text import (
     quoted,
     row_md5,
 )
+from distributor.errors import DistributorError
 from distributor.model.certificate import BUCKETS, LANE, Bucket, TableCertificate, from_sums
 from distributor.rollout.member_row import SlotName
 
@@ -34,22 +38,33 @@ _MOST_OCTETS = 128
 class PostgreSQLAuditing:
     """A snapshot: a REPEATABLE READ transaction, which locks nothing that a load or a flip would wait for."""
 
-    def __init__(self, transaction: Transaction) -> None:
+    def __init__(
+        self, transaction: Transaction, layout: Layout, reason: Callable[[psycopg.Error, TableSpec], DistributorError]
+    ) -> None:
         self._transaction = transaction
+        self._layout = layout
+        self._reason = reason
         # 65,536 groups of a few numbers belong into memory.
         transaction.later("SET LOCAL work_mem = '64MB'")
         self.row = read_row(transaction)
 
     def buckets(self, slot: SlotName, table: TableSpec, only: Collection[int] = ()) -> TableCertificate:
         """The certificate of everything stored, or of the given buckets."""
-        return audited(self._transaction, slot, table, only)
+        with self._fitting(table):
+            return audited(self._transaction, slot, table, only)
+
+    def altered(self, tables: Sequence[TableSpec]) -> list[str]:
+        """What is not as it was made, or leads readers elsewhere than the row says."""
+        return self._layout.altered(self._transaction, tables) + stray(self._transaction, self.row)
 
     def leaves(self, slot: SlotName, table: TableSpec, buckets: Collection[int]) -> dict[int, Bucket]:
         """Rows and lanes per leaf, of all leaves with rows in the given buckets."""
         wanted = set(buckets)
+        with self._fitting(table):
+            sums = _sums(self._transaction, slot, table, _LEAF_DIGITS, wanted)
         found = {
             int(digits, 16): Bucket(rows=rows, first=int(first) % LANE, second=int(second) % LANE)
-            for digits, rows, first, second in _sums(self._transaction, slot, table, _LEAF_DIGITS, wanted)
+            for digits, rows, first, second in sums
         }
         return {leaf: sums for leaf, sums in found.items() if (leaf >> 8) % BUCKETS in wanted}
 
@@ -63,9 +78,16 @@ class PostgreSQLAuditing:
             f" FROM (SELECT {canonical_columns(table.schema, 't')}, {_FENCE}"
             f" FROM {slot_table(slot, table)} AS t WHERE {_starts(table, wanted)}) AS texts"
         )
-        return [
-            StoredRow(tuple(key), int(md5[:16], 16), int(md5[16:], 16)) for md5, *key in self._transaction.run(query)
-        ]
+        with self._fitting(table):
+            found = self._transaction.run(query)
+        return [StoredRow(tuple(key), int(md5[:16], 16), int(md5[16:], 16)) for md5, *key in found]
+
+    @contextmanager
+    def _fitting(self, table: TableSpec) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as error:
+            raise self._reason(error, table) from error
 
 
 def audited(transaction: Transaction, slot: SlotName, table: TableSpec, only: Collection[int] = ()) -> TableCertificate:

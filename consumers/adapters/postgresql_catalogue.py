@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from consumers.adapters.postgresql_line import Transaction
+from consumers.adapters.postgresql_text import literal, quoted
 
 _KINDS = {"r": "table", "v": "view", "m": "materialized view", "f": "foreign table", "p": "partitioned table"}
+_LIKENESS = "distributor_likeness"
 _COLUMNS = """
     SELECT attname::text, format_type(atttypid, atttypmod)
     FROM pg_attribute JOIN pg_class ON attrelid = pg_class.oid
@@ -55,6 +57,17 @@ def relation(transaction: Transaction, schema: str, name: str) -> Relation | Non
 def made(transaction: Transaction, schema: str, names: list[str]) -> frozenset[tuple[object, ...]]:
     """What tells relations of these names from any that are made later, or under another definition."""
     return frozenset(transaction.run(_MADE, (schema, names)))
+
+
+def is_defined_as(transaction: Transaction, schema: str, name: str, query: str) -> bool:
+    """Whether a view is one of this query. The server tells: it spells the query of a temporary view the same way."""
+    _, ((same,),), _ = transaction.run_all(
+        f"CREATE TEMPORARY VIEW {_LIKENESS} AS {query}",
+        f"SELECT pg_get_viewdef(to_regclass({literal(quoted(schema, name))}))"
+        f" = pg_get_viewdef('pg_temp.{_LIKENESS}'::regclass)",
+        f"DROP VIEW pg_temp.{_LIKENESS}",
+    )
+    return bool(same)
 
 
 def columns_of(transaction: Transaction, schema: str, name: str) -> dict[str, str]:

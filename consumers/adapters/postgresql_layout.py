@@ -13,11 +13,12 @@ reader. The price is that every reader locks both slots, so nothing here ever tr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from consumers.adapters.base import TableSpec
-from consumers.adapters.postgresql_catalogue import columns_of, made, primary_key, relation
+from consumers.adapters.postgresql_catalogue import columns_of, is_defined_as, made, primary_key, relation
 from consumers.adapters.postgresql_line import Transaction
+from consumers.adapters.postgresql_row import is_stray, put_back
 from consumers.adapters.postgresql_text import column_type, listed, quoted
 from distributor.errors import ConfigError, SystemAlteredError
 from distributor.rollout.member_row import MemberRow, SlotName
@@ -31,6 +32,8 @@ FILLFACTOR = 80
 _log = logger("adapter")
 _LONGEST_NAME = 63
 _PREPARE_LOCK = 0x6469_7374
+_AGAIN = "its consumer makes it anew when it starts, or stages; grants have to be given again"
+_RELEASE_QUERY = "SELECT environment, system, release, flipped_at FROM distributor.release"
 _ANEW = (
     "To have the system loaded anew, DROP SCHEMA distributor, distributor_a, distributor_b CASCADE"
     " (the readers' views and their grants go too)."
@@ -59,9 +62,10 @@ class Layout:
         self._schema = schema
 
     def sight(self, transaction: Transaction, tables: Sequence[TableSpec]) -> frozenset[tuple[object, ...]]:
-        """The views of these tables, and `distributor_release`, as they stand: equal for as long as nobody touched
-        them. One look into the catalogue."""
-        return made(transaction, self._schema, [RELEASE_VIEW, *(table.name for table in tables)])
+        """The views of these tables, and `distributor_release`, as they stand, and whether their pointer strays: equal
+        for as long as nobody touched them."""
+        stray: frozenset[tuple[object, ...]] = frozenset({("stray",)} if is_stray(transaction) else ())
+        return made(transaction, self._schema, [RELEASE_VIEW, *(table.name for table in tables)]) | stray
 
     def prepare(self, transaction: Transaction, row: MemberRow, tables: Sequence[TableSpec]) -> None:
         """Creates what is missing; `row` is the member's first one.
@@ -80,26 +84,77 @@ class Layout:
         self._check_owner(transaction, row)
         self.check(transaction, tables)
         known = self._known(transaction)
+        for altered in self._altered_views(transaction, tables, known):
+            raise altered
+        if is_stray(transaction):
+            right = put_back(transaction)
+            _log.warning("readers were led elsewhere by hand, and are led back", slot=right.active)
         for table in tables:
             if table.name not in known:
                 self._create_slots(transaction, table)
         self._create_views(transaction, tables, known)
 
     def check(self, transaction: Transaction, tables: Sequence[TableSpec]) -> None:
-        """Compares every slot table and view that should be there with its shape. Raises SystemAlteredError."""
+        """Compares every slot table and view that should be there with its shape. Raises SystemAlteredError.
+
+        Reads the catalogue only: it may be asked while another transaction of this thread has tables locked.
+        """
         known = self._known(transaction)
         for table in tables:
-            for slot in SLOTS:
-                found = columns_of(transaction, f"{HOME}_{slot}", table.name)
-                if found and table.name not in known:
-                    raise self._altered(f"{HOME}_{slot}.{table.name} is there, but was not made here")
-                if table.name in known:
-                    self._compare(f"{HOME}_{slot}.{table.name}", found, table)
-                    self._check_key(transaction, slot, table)
-            self._check_view(transaction, table.name, {(f"{HOME}_{slot}", table.name) for slot in SLOTS}, "active")
+            for altered in self._altered_slots(transaction, table, table.name in known):
+                raise altered
+            sources = {(f"{HOME}_{slot}", table.name) for slot in SLOTS}
+            self._check_view(transaction, table.name, sources, "active", made=table.name in known)
             if found := columns_of(transaction, self._schema, table.name):
-                self._compare(f"{self._schema}.{table.name}", found, table)
-        self._check_view(transaction, RELEASE_VIEW, set(), "release")
+                for altered in self._compare(f"{self._schema}.{table.name}", found, table):
+                    raise altered
+        self._check_view(transaction, RELEASE_VIEW, set(), "release", made=False)
+
+    def altered(self, transaction: Transaction, tables: Sequence[TableSpec]) -> list[str]:
+        """All that is not as it was made, slots and views, each with its mend."""
+        known = self._known(transaction)
+        found = [
+            altered
+            for table in tables
+            if table.name in known
+            for altered in self._altered_slots(transaction, table, known=True)
+        ]
+        # Without its tables, what a view should look at cannot be said to the server.
+        found += [] if found else self._altered_views(transaction, tables, known, gone=True)
+        return [str(SystemAlteredError(altered.what, mend=altered.mend)) for altered in found]
+
+    def _altered_slots(self, transaction: Transaction, table: TableSpec, known: bool) -> Iterator[SystemAlteredError]:
+        for slot in SLOTS:
+            place = f"{HOME}_{slot}.{table.name}"
+            found = columns_of(transaction, f"{HOME}_{slot}", table.name)
+            if found and not known:
+                yield self._altered(f"{place} is there, but was not made here")
+            if known:
+                yield from self._compare(place, found, table)
+                if found and (key := primary_key(transaction, slot_table(slot, table))) != set(table.schema.key):
+                    wanted = listed(table.schema.key)
+                    first = "drop the one that is there, and " if key else ""
+                    yield self._altered(
+                        f"the primary key of {place} is not ({', '.join(table.schema.key)})",
+                        f"Put it back: {first}ALTER TABLE {slot_table(slot, table)} ADD PRIMARY KEY ({wanted}).",
+                    )
+
+    def _altered_views(
+        self, transaction: Transaction, tables: Sequence[TableSpec], known: set[str], *, gone: bool = False
+    ) -> Iterator[SystemAlteredError]:
+        """Views of ours that are not of our query any more; with `gone`, those that are not there too."""
+        wanted = {table.name: _view(table) for table in tables if table.name in known}
+        for name, query in {**wanted, RELEASE_VIEW: _RELEASE_QUERY}.items():
+            there = relation(transaction, self._schema, name)
+            if there is None:
+                if gone:
+                    yield SystemAlteredError(
+                        f"the view {self._schema}.{name} is gone", where=self._where, mend=f"{_AGAIN.capitalize()}."
+                    )
+            elif there.kind != "view":
+                yield self._in_the_way(name, there.kind)
+            elif not is_defined_as(transaction, self._schema, name, query):
+                yield self._altered_view(name)
 
     def _check_names(self, tables: Sequence[TableSpec]) -> None:
         names = [table.name for table in tables]
@@ -157,39 +212,51 @@ class Layout:
                     )
                 transaction.run(f"CREATE VIEW {quoted(self._schema, table.name)} AS {_view(table)}")
         if not columns_of(transaction, self._schema, RELEASE_VIEW):
-            transaction.run(
-                f"CREATE VIEW {quoted(self._schema, RELEASE_VIEW)} AS"
-                " SELECT environment, system, release, flipped_at FROM distributor.release"
-            )
+            transaction.run(f"CREATE VIEW {quoted(self._schema, RELEASE_VIEW)} AS {_RELEASE_QUERY}")
 
-    def _check_view(self, transaction: Transaction, name: str, sources: set[tuple[str, str]], pointer: str) -> None:
+    def _check_view(
+        self, transaction: Transaction, name: str, sources: set[tuple[str, str]], pointer: str, *, made: bool
+    ) -> None:
         """A view is ours when it reads exactly what ours read."""
         found = relation(transaction, self._schema, name)
         if found and (found.kind != "view" or found.reads != sources | {(HOME, pointer)}):
-            raise SystemAlteredError(
-                f"{self._schema}.{name} is already there: a {found.kind} that was not made here",
-                where=self._where,
-                mend="It was not touched. Rename it, or give the readers' tables another name (into) or schema.",
-            )
+            raise self._altered_view(name) if found.kind == "view" and made else self._in_the_way(name, found.kind)
 
-    def _check_key(self, transaction: Transaction, slot: SlotName, table: TableSpec) -> None:
-        if primary_key(transaction, slot_table(slot, table)) != set(table.schema.key):
-            raise self._altered(f"the primary key of {HOME}_{slot}.{table.name} is not ({', '.join(table.schema.key)})")
+    def _in_the_way(self, name: str, kind: str) -> SystemAlteredError:
+        return SystemAlteredError(
+            f"{self._schema}.{name} is already there: a {kind} that was not made here",
+            where=self._where,
+            mend="It was not touched. Rename it, or give the readers' tables another name (into) or schema.",
+        )
 
-    def _compare(self, place: str, found: dict[str, str], table: TableSpec) -> None:
+    def _altered_view(self, name: str) -> SystemAlteredError:
+        return SystemAlteredError(
+            f"the view {self._schema}.{name} was altered: readers see through it what no slot holds",
+            where=self._where,
+            mend=f"It was not touched. Rename or drop it (DROP VIEW {quoted(self._schema, name)}); {_AGAIN}.",
+        )
+
+    def _compare(self, place: str, found: dict[str, str], table: TableSpec) -> Iterator[SystemAlteredError]:
         if not found:
-            raise self._altered(f"the table {place} is missing")
+            yield self._altered(f"the table {place} is missing")
+            return
         wanted = {column.name: column_type(column.type) for column in table.schema.columns}
+        view = quoted(self._schema, table.name)
         for name, type_ in wanted.items():
             if name not in found:
-                raise self._altered(f"{place} has no column {name}, of type {type_}")
-            if found[name] != type_:
-                raise self._altered(f"the column {name} of {place} is of type {found[name]}, not {type_}")
+                yield self._altered(f"{place} has no column {name}, of type {type_}")
+            elif found[name] != type_:
+                yield self._altered(
+                    f"the column {name} of {place} is of type {found[name]}, not {type_}",
+                    f"Put it back: DROP VIEW IF EXISTS {view};"
+                    f" ALTER TABLE {quoted(*place.split('.', 1))} ALTER COLUMN {quoted(name)} TYPE {type_};"
+                    " its consumer makes the view again, without its grants.",
+                )
         if extra := found.keys() - wanted.keys():
-            raise self._altered(f"{place} has a column {min(extra)} that was not made here")
+            yield self._altered(f"{place} has a column {min(extra)} that was not made here")
 
-    def _altered(self, what: str) -> SystemAlteredError:
-        return SystemAlteredError(what, where=self._where, mend=f"Put it back as it was. {_ANEW}")
+    def _altered(self, what: str, mend: str = "Put it back as it was.") -> SystemAlteredError:
+        return SystemAlteredError(what, where=self._where, mend=f"{mend} {_ANEW}")
 
 
 def _view(table: TableSpec) -> str:

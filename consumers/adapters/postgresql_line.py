@@ -14,7 +14,8 @@ from distributor.errors import ConfigError, DistributorError, SystemAlteredError
 
 OLDEST_SERVER = 140000
 BEGIN = b"BEGIN"
-SNAPSHOT = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+# Not READ ONLY: how the server spells a view is found out by making one, for a moment.
+SNAPSHOT = b"BEGIN ISOLATION LEVEL REPEATABLE READ"
 _Parameters = tuple[object, ...] | None
 _CONNECT: dict[str, Any] = {
     "connect_timeout": 10,

@@ -14,7 +14,7 @@ from consumers.adapters import postgresql_write as write
 from consumers.adapters.base import Batch, TableSpec, Touched
 from consumers.adapters.postgresql_audit import audited
 from consumers.adapters.postgresql_layout import HOME, slot_table
-from consumers.adapters.postgresql_line import Line, Transaction
+from consumers.adapters.postgresql_line import Transaction
 from consumers.adapters.postgresql_row import lock_row, save_row
 from consumers.adapters.postgresql_text import certificate, column_type, in_statement, listed, quoted
 from distributor.errors import DistributorError
@@ -33,12 +33,14 @@ class PostgreSQLLoading:
     """A load in one transaction. Readers of the shadow, if any, are never waited for: it is all DML."""
 
     def __init__(
-        self, transaction: Transaction, slot: SlotName, line: Line, check: Callable[[TableSpec], None]
+        self,
+        transaction: Transaction,
+        slot: SlotName,
+        reason: Callable[[psycopg.Error, TableSpec], DistributorError],
     ) -> None:
         self._transaction = transaction
         self._slot = slot
-        self._line = line
-        self._check = check
+        self._reason = reason
         # Whether a table held no row when this load came to it: then COPY goes straight into it.
         self._empty: dict[str, bool] = {}
         # Staging tables in which this transaction has left rows.
@@ -157,16 +159,6 @@ class PostgreSQLLoading:
             pyarrow.csv.write_csv(rows, buffer, pyarrow.csv.WriteOptions(include_header=False))
             columns = listed(rows.column_names)
             self._transaction.copy(f"COPY {place} ({columns}) FROM STDIN (FORMAT csv)", memoryview(buffer.getvalue()))
-
-    def _reason(self, error: psycopg.Error, table: TableSpec) -> DistributorError:
-        """Why a statement failed: what is altered can be said more precisely than the server says it."""
-        reason = self._line.translate(error)
-        if not reason.retryable:
-            try:
-                self._check(table)
-            except DistributorError as found:
-                return found
-        return reason
 
 
 def _slices(batch: Batch) -> Iterator[Batch]:

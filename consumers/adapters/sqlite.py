@@ -23,6 +23,7 @@ from consumers.adapters.sqlite_audit import SQLiteAuditing, audited
 from consumers.adapters.sqlite_file import File
 from consumers.adapters.sqlite_text import Value, quoted, readers, stored
 from distributor.errors import ConfigError
+from distributor.mapping.tables import TableMapping
 from distributor.model.certificate import TableCertificate, certify
 from distributor.model.dataset import DatasetSchema
 from distributor.rollout.member_row import MemberRow, SlotName
@@ -74,6 +75,11 @@ class SQLiteAdapter:
         """A snapshot of the member's row and both slots."""
         with self._audits.transaction("DEFERRED") as connection:
             yield SQLiteAuditing(connection, self._audits)
+
+    def inspect(self, tables: Sequence[tuple[TableMapping, DatasetSchema]]) -> list[str]:
+        """What is not as it was made."""
+        with self.auditing() as snapshot:
+            return snapshot.altered([TableSpec(mapping, schema) for mapping, schema in tables])
 
     def interrupt(self) -> None:
         """Ends an audit that runs."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from consumers.adapters.base import StoredRow, TableSpec
 from consumers.adapters.sqlite_file import File
-from consumers.adapters.sqlite_layout import read_row, slot_table
+from consumers.adapters.sqlite_layout import altered, read_row, slot_table
 from consumers.adapters.sqlite_text import quoted, readable, readers
 from distributor.model.certificate import BUCKETS, Bucket, TableCertificate, field_text, from_sums
 from distributor.model.types import Kind, LogicalType
@@ -34,6 +34,10 @@ class SQLiteAuditing:
     def buckets(self, slot: SlotName, table: TableSpec, only: Collection[int] = ()) -> TableCertificate:
         """The certificate of everything stored, or of the given buckets."""
         return audited(self._connection, slot, table, only)
+
+    def altered(self, tables: Sequence[TableSpec]) -> list[str]:
+        """What is not as it was made, or leads readers elsewhere than the row says."""
+        return altered(self._connection, self.row, tables)
 
     def leaves(self, slot: SlotName, table: TableSpec, buckets: Collection[int]) -> dict[int, Bucket]:
         """Rows and lanes per leaf, of all leaves with rows in the given buckets."""

@@ -15,16 +15,20 @@ pointer row would flip by one UPDATE, but SQLite plans it as a scan of both slot
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from consumers.adapters.base import TableSpec
 from consumers.adapters.sqlite_text import column_type, quoted
 from distributor.errors import ConfigError, SystemAlteredError
 from distributor.model.dataset import DatasetSchema
-from distributor.rollout.member_row import MemberRow, SlotName
+from distributor.rollout.member_row import MemberRow, SlotName, other
+from distributor.telemetry.logs import logger
 
 SLOTS: tuple[SlotName, ...] = ("a", "b")
 RELEASE = "distributor_release"
+_AGAIN = "its consumer makes it anew when it starts, or stages"
+_BACK = "The member's consumer puts it back when it starts, or stages."
+_log = logger("adapter")
 _HOME_TABLES = (
     "CREATE TABLE _distributor_member (id INTEGER PRIMARY KEY CHECK (id = 1), row TEXT NOT NULL)",
     "CREATE TABLE _distributor_table (name TEXT PRIMARY KEY NOT NULL, shape TEXT NOT NULL)",
@@ -63,46 +67,85 @@ def prepare(connection: sqlite3.Connection, where: str, row: MemberRow, tables: 
         )
     _show(connection, where, owner)
     for table in tables:
+        view = _view(owner.active, table.name, table.schema)
         views = {_view(slot, table.name, table.schema) for slot in SLOTS}
+        known = table.name in _shapes(connection)
         if (there := _made(connection, table.name)) and there not in views:
-            raise _in_the_way(where, table.name)
+            raise _refused(connection, where, table.name, known)
         check(connection, where, table)
-        if table.name not in _shapes(connection):
+        if not known:
             _create_slots(connection, table)
-        if not there:
-            connection.execute(_view(owner.active, table.name, table.schema))
+        if there and there != view:
+            _log.warning("readers were led elsewhere by hand, and are led back", view=table.name, slot=owner.active)
+            connection.execute(f"DROP VIEW {quoted(table.name)}")
+        if there != view:
+            connection.execute(view)
 
 
 def _show(connection: sqlite3.Connection, where: str, row: MemberRow) -> None:
-    """Makes `distributor_release` and its row, if somebody took them away."""
+    """Makes `distributor_release` and its row, if somebody took them away or altered them."""
     made = _made(connection, RELEASE)
     if made not in ("", _RELEASE_TABLE):
         raise _in_the_way(where, RELEASE)
     if not made:
         connection.execute(_RELEASE_TABLE)
-    if not connection.execute(f"SELECT 1 FROM {RELEASE}").fetchone():
-        values = (row.environment, row.system, *_shown(row))
-        connection.execute(f"INSERT INTO {RELEASE} VALUES (?, ?, ?, ?)", values)
+    told = (row.environment, row.system, *_shown(row))
+    if _told(connection) != [told[:3]]:
+        connection.execute(f"DELETE FROM {RELEASE}")
+        connection.execute(f"INSERT INTO {RELEASE} VALUES (?, ?, ?, ?)", told)
 
 
 def check(connection: sqlite3.Connection, where: str, table: TableSpec) -> None:
     """Compares a table's slots with its shape, if they were made. Raises SystemAlteredError."""
-    known = table.name in _shapes(connection)
+    for what in _altered_slots(connection, table, table.name in _shapes(connection)):
+        raise _altered(where, what)
+
+
+def altered(connection: sqlite3.Connection, row: MemberRow, tables: Sequence[TableSpec]) -> list[str]:
+    """All that is not as it was made, or leads readers elsewhere than `row` says: each with its mend."""
+    shapes = _shapes(connection)
+    held = [table for table in tables if table.name in shapes]
+    found = [str(_altered("", what)) for table in held for what in _altered_slots(connection, table, known=True)]
+    for table in held:
+        there = _made(connection, table.name)
+        right, wrong = (_view(slot, table.name, table.schema) for slot in (row.active, other(row.active)))
+        if not there:
+            found.append(f"the view {table.name} is gone. {_AGAIN.capitalize()}.")
+        elif there == wrong:
+            what = f"readers of {table.name} see slot {other(row.active)}, and slot {row.active} is online"
+            found.append(f"{what} by the member's row. {_BACK}")
+        elif there != right:
+            found.append(str(_refused(connection, "", table.name, known=True)))
+    if (made := _made(connection, RELEASE)) not in ("", _RELEASE_TABLE):
+        found.append(str(_in_the_way("", RELEASE)))
+    elif (told := _told(connection) if made else []) != [(row.environment, row.system, _shown(row)[0])]:
+        what = ", ".join(f"release {release} of {system} in {environment}" for environment, system, release in told)
+        found.append(f"{RELEASE} tells readers {what or 'nothing'}, and not release {_shown(row)[0]}. {_BACK}")
+    return found
+
+
+def _altered_slots(connection: sqlite3.Connection, table: TableSpec, known: bool) -> Iterator[str]:
     for slot in SLOTS:
         place = f"_{slot}_{table.name}"
-        found = dict(connection.execute("SELECT name, type FROM pragma_table_info(?)", (place,)).fetchall())
-        if not known and found:
-            raise _altered(where, f"{place} is there, but was not made here")
-        if known and not found:
-            raise _altered(where, f"the table {place} is missing")
-        for column in table.schema.columns if known else ():
+        columns = connection.execute("SELECT name, type, pk FROM pragma_table_info(?)", (place,)).fetchall()
+        found = {name: type_ for name, type_, _ in columns}
+        if not known:
+            if found:
+                yield f"{place} is there, but was not made here"
+            continue
+        if not found:
+            yield f"the table {place} is missing"
+            continue
+        for column in table.schema.columns:
             wanted = column_type(column.type)
             if column.name not in found:
-                raise _altered(where, f"{place} has no column {column.name}, of type {wanted}")
-            if found[column.name] != wanted:
-                raise _altered(where, f"the column {column.name} of {place} is {found[column.name]}, not {wanted}")
-        if known and (extra := found.keys() - set(table.schema.column_names)):
-            raise _altered(where, f"{place} has a column {min(extra)} that was not made here")
+                yield f"{place} has no column {column.name}, of type {wanted}"
+            elif found[column.name] != wanted:
+                yield f"the column {column.name} of {place} is {found[column.name]}, not {wanted}"
+        if extra := found.keys() - set(table.schema.column_names):
+            yield f"{place} has a column {min(extra)} that was not made here"
+        if {name for name, _, place_in_key in columns if place_in_key} != set(table.schema.key):
+            yield f"the primary key of {place} is not ({', '.join(table.schema.key)})"
 
 
 def read_row(connection: sqlite3.Connection, where: str) -> MemberRow:
@@ -146,6 +189,10 @@ def _made(connection: sqlite3.Connection, name: str) -> str:
     return found[0] if found else ""
 
 
+def _told(connection: sqlite3.Connection) -> list[tuple[object, ...]]:
+    return connection.execute(f"SELECT environment, system, release FROM {RELEASE}").fetchall()
+
+
 def _shapes(connection: sqlite3.Connection) -> dict[str, DatasetSchema]:
     found = connection.execute("SELECT name, shape FROM _distributor_table").fetchall()
     return {name: DatasetSchema.model_validate_json(shape) for name, shape in found}
@@ -171,6 +218,18 @@ def _create_slots(connection: sqlite3.Connection, table: TableSpec) -> None:
 def _view(slot: SlotName, name: str, schema: DatasetSchema) -> str:
     columns = ", ".join(map(quoted, schema.column_names))
     return f"CREATE VIEW {quoted(name)} AS SELECT {columns} FROM {slot_table(slot, name)}"
+
+
+def _refused(connection: sqlite3.Connection, where: str, name: str, known: bool) -> SystemAlteredError:
+    """A view of ours that somebody altered, or something of somebody else's."""
+    query = "SELECT 1 FROM sqlite_schema WHERE type = 'view' AND name = ? COLLATE NOCASE"
+    if not known or not connection.execute(query, (name,)).fetchone():
+        return _in_the_way(where, name)
+    return SystemAlteredError(
+        f"the view {name} was altered: readers see through it what no slot holds",
+        where=where,
+        mend=f"It was not touched. Drop it (DROP VIEW {quoted(name)}); {_AGAIN}.",
+    )
 
 
 def _in_the_way(where: str, name: str) -> SystemAlteredError:
