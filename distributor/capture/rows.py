@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -38,11 +38,10 @@ def rows_of_keys(conn: psycopg.Connection, source: Source, keys: frozenset[str])
     Keys are as the journal has them.
     """
     rest = iter(sorted(keys))
-    query = _rows_of_keys(source)
     # Ten thousand look-ups cost the same in a table of any size; the planner would rather read all of it.
     conn.execute("SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off")
     while part := list(islice(rest, KEYS_PER_SLICE)):
-        yield from copy_blocks(conn, query, {"keys": json.dumps(part, ensure_ascii=False)})
+        yield from copy_blocks(conn, _rows_of_keys(source, json.dumps(part, ensure_ascii=False)))
 
 
 def all_rows(conn: psycopg.Connection, source: Source) -> Iterator[Block]:
@@ -52,14 +51,13 @@ def all_rows(conn: psycopg.Connection, source: Source) -> Iterator[Block]:
     yield from copy_blocks(conn, query)
 
 
-def copy_blocks(
-    conn: psycopg.Connection, query: sql.Composed, values: Mapping[str, str] | None = None
-) -> Iterator[Block]:
-    """The result of a query as blocks of CSV. Values travel inside the statement: lists are quickest as JSON."""
+def copy_blocks(conn: psycopg.Connection, query: sql.Composed) -> Iterator[Block]:
+    """The result of a query as blocks of CSV. Values stand in it as literals (lists are quickest as JSON): beside
+    parameters, a `%` in a column's name would be taken for one."""
     statement = sql.SQL("COPY ({}) TO STDOUT (FORMAT csv)").format(query)
     pieces: list[bytes] = []
     size = 0
-    with conn.cursor() as cursor, cursor.copy(statement, values) as copy:
+    with conn.cursor() as cursor, cursor.copy(statement) as copy:
         # The server sends one row per message.
         for row in copy:
             pieces.append(bytes(row))
@@ -90,18 +88,18 @@ def read_csv(csv: bytes, names: Sequence[str]) -> pa.Table:
     return table.rename_columns(list(names))
 
 
-def _rows_of_keys(source: Source) -> sql.Composed:
+def _rows_of_keys(source: Source, wanted: str) -> sql.Composed:
     schema = source.schema
     given = {name: sql.Identifier("k", f"k{at}") for at, name in enumerate(schema.key)}
     if len(schema.key) == 1:
-        keys = sql.SQL("json_array_elements_text({}::json) AS k(k0)").format(sql.Placeholder("keys"))
+        keys = sql.SQL("json_array_elements_text({}::json) AS k(k0)").format(sql.Literal(wanted))
     else:
         parts = sql.SQL(", ").join(
             sql.SQL("u::jsonb ->> {} AS {}").format(sql.Literal(at), sql.Identifier(f"k{at}"))
             for at in range(len(schema.key))
         )
         keys = sql.SQL("(SELECT {} FROM json_array_elements_text({}::json) AS u) AS k").format(
-            parts, sql.Placeholder("keys")
+            parts, sql.Literal(wanted)
         )
     # The column's own equality finds the row by its index; the text decides, where equality is laxer (citext).
     found = sql.SQL(" AND ").join(

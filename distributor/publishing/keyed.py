@@ -23,6 +23,14 @@ from distributor.store.chunks import OP, Op, changeset_schema
 Columns = list[Any]
 
 
+class _BesideParameters(sql.Identifier):
+    """An identifier in a statement with parameters, where a single `%` begins one."""
+
+    def as_bytes(self, context: psycopg.abc.AdaptContext | None = None) -> bytes:
+        """The quoted name."""
+        return super().as_bytes(context).replace(b"%", b"%%")
+
+
 def differences(conn: psycopg.Connection, schema: DatasetSchema, blocks: Iterable[Block]) -> Iterator[pa.Table]:
     """What differs, in the columns of a chunk, for blocks of `capture.rows.rows_of_keys`.
 
@@ -54,13 +62,13 @@ def apply(conn: psycopg.Connection, schema: DatasetSchema, changes: pa.Table) ->
     keys = [names[at] for at in schema.key_positions]
     others = [name for name in names if name not in keys]
     image = image_table(schema.dataset)
-    given, matches = _given(names), _matches(keys)
+    given, matches = _given(names), _matches(keys, _BesideParameters)
     statements = {
         Op.DELETE: sql.SQL("DELETE FROM {} AS m USING {} WHERE {}").format(image, _given(keys), matches),
         Op.UPDATE: sql.SQL("UPDATE {} AS m SET {} FROM {} WHERE {}").format(
             image,
             sql.SQL(", ").join(
-                sql.SQL("{} = {}").format(sql.Identifier(name), sql.Identifier("d", name)) for name in others
+                sql.SQL("{} = {}").format(_BesideParameters(name), _BesideParameters("d", name)) for name in others
             ),
             given,
             matches,
@@ -84,16 +92,15 @@ def _before(conn: psycopg.Connection, schema: DatasetSchema, keys: Columns) -> C
             sql.SQL("key ->> {} AS {}").format(sql.Literal(at), sql.Identifier(name))
             for at, name in enumerate(schema.key)
         ),
-        sql.Placeholder("keys"),
+        sql.Literal(json.dumps(list(zip(*(key.to_pylist() for key in keys), strict=True)), ensure_ascii=False)),
     )
     query = sql.SQL("SELECT d.place, {} FROM {} LEFT JOIN {} AS m ON {}").format(
         sql.SQL(", ").join(sql.Identifier("m", name) for name in schema.column_names),
         given,
         image_table(schema.dataset),
-        _matches(schema.key),
+        _matches(schema.key, sql.Identifier),
     )
-    wanted = json.dumps(list(zip(*(key.to_pylist() for key in keys), strict=True)), ensure_ascii=False)
-    csv = b"".join(block.csv for block in copy_blocks(conn, query, {"keys": wanted}))
+    csv = b"".join(block.csv for block in copy_blocks(conn, query))
     place, *columns = read_csv(csv, ["place", *schema.column_names]).columns
     order = pc.sort_indices(pc.cast(place, pa.int64()))
     return [column.take(order) for column in columns]
@@ -113,11 +120,9 @@ def _given(names: Iterable[str]) -> sql.Composed:
     """Columns as arrays; in binary, which is fifteen times faster to write for thousands of texts."""
     columns = list(names)
     return sql.SQL("unnest({}) AS d({})").format(
-        sql.SQL(", ").join(sql.SQL("%b::text[]") for _ in columns), sql.SQL(", ").join(map(sql.Identifier, columns))
+        sql.SQL(", ").join(sql.SQL("%b::text[]") for _ in columns), sql.SQL(", ").join(map(_BesideParameters, columns))
     )
 
 
-def _matches(keys: Iterable[str]) -> sql.Composed:
-    return sql.SQL(" AND ").join(
-        sql.SQL("{} = {}").format(sql.Identifier("m", name), sql.Identifier("d", name)) for name in keys
-    )
+def _matches(keys: Iterable[str], named: type[sql.Identifier]) -> sql.Composed:
+    return sql.SQL(" AND ").join(sql.SQL("{} = {}").format(named("m", name), named("d", name)) for name in keys)

@@ -209,6 +209,19 @@ def test_composite_keys_with_awkward_texts(database: Callable[[], str], tmp_path
     estate.check("prices", rows())
 
 
+def test_columns_with_a_percent_sign(database: Callable[[], str], tmp_path: Path) -> None:
+    table = 'CREATE TABLE rates ("vat %" text PRIMARY KEY, "%s" int, "%(keys)s" text)'
+    estate = Estate.create(
+        database, tmp_path / "store", datasets(rates="rates"), table, "INSERT INTO rates VALUES ('19', 1, 'a')"
+    )
+    assert estate.publish().counts == {"rates": Counts(inserts=1)}
+    estate.run("""INSERT INTO rates VALUES ('7', 2, 'b')""", """UPDATE rates SET "%(keys)s" = 'c' WHERE "%s" = 1""")
+    assert estate.publish().counts == {"rates": Counts(inserts=1, updates=1)}
+    estate.check("rates", texts(estate.master, 'SELECT "vat %", "%s"::text, "%(keys)s" FROM rates'))
+    estate.run("""DELETE FROM rates WHERE "vat %" = '7'""")
+    assert estate.publish().counts == {"rates": Counts(deletes=1)}
+
+
 def test_a_ledger_that_was_never_made_says_so(database: Callable[[], str], tmp_path: Path) -> None:
     estate = Estate.create(database, tmp_path, datasets(products="products"), PRODUCTS)
     ledger = estate.settings.ledger.model_copy(update={"url": database()})
