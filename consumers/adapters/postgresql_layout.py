@@ -113,14 +113,15 @@ class Layout:
     def altered(self, transaction: Transaction, tables: Sequence[TableSpec]) -> list[str]:
         """All that is not as it was made, slots and views, each with its mend."""
         known = self._known(transaction)
-        found = [
-            altered
-            for table in tables
-            if table.name in known
-            for altered in self._altered_slots(transaction, table, known=True)
-        ]
-        # Without its tables, what a view should look at cannot be said to the server.
-        found += [] if found else self._altered_views(transaction, tables, known, gone=True)
+        found: list[SystemAlteredError] = []
+        fitting: list[TableSpec] = []
+        for table in tables:
+            if table.name in known:
+                shapes = [columns_of(transaction, f"{HOME}_{slot}", table.name) for slot in SLOTS]
+                found += self._altered_slots(transaction, table, known=True)
+                # Over other columns the query of its view would be refused, not compared.
+                fitting += [table] if shapes == [_columns(table)] * len(SLOTS) else []
+        found += self._altered_views(transaction, fitting, known, gone=True)
         return [str(SystemAlteredError(altered.what, mend=altered.mend)) for altered in found]
 
     def _altered_slots(self, transaction: Transaction, table: TableSpec, known: bool) -> Iterator[SystemAlteredError]:
@@ -240,7 +241,7 @@ class Layout:
         if not found:
             yield self._altered(f"the table {place} is missing")
             return
-        wanted = {column.name: column_type(column.type) for column in table.schema.columns}
+        wanted = _columns(table)
         view = quoted(self._schema, table.name)
         for name, type_ in wanted.items():
             if name not in found:
@@ -257,6 +258,10 @@ class Layout:
 
     def _altered(self, what: str, mend: str = "Put it back as it was.") -> SystemAlteredError:
         return SystemAlteredError(what, where=self._where, mend=f"{mend} {_ANEW}")
+
+
+def _columns(table: TableSpec) -> dict[str, str]:
+    return {column.name: column_type(column.type) for column in table.schema.columns}
 
 
 def _view(table: TableSpec) -> str:

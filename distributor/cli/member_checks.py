@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import psycopg
 import sqlalchemy as sa
@@ -21,7 +21,7 @@ from distributor.errors import ConfigError, UnreachableError
 from distributor.settings import MemberSettings, Settings
 
 if TYPE_CHECKING:
-    from distributor.mapping.tables import SystemMapping
+    from distributor.mapping.tables import SystemMapping, TableMapping
     from distributor.model.dataset import DatasetSchema
 
 CONNECT_SECONDS = 5
@@ -41,12 +41,22 @@ _GONE_SQLITE = """
 """
 
 
+@runtime_checkable
+class _Inspects(Protocol):
+    """An adapter, found by its entry point, that can tell whether what it made still is as it made it."""
+
+    def inspect(self, tables: Sequence[tuple[TableMapping, DatasetSchema]]) -> Sequence[str]: ...
+
+    def close(self) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class _Seen:
     """Of the names of a system's tables: those of tables of its own, and those whose view was there and is gone."""
 
     in_the_way: set[str] = field(default_factory=set)
     gone: set[str] = field(default_factory=set)
+    held: bool = False
 
 
 def check_member(
@@ -55,7 +65,7 @@ def check_member(
     """Adds what was found about one member. Raises DistributorError for what makes it unusable."""
     part = f"{environment}.{system}"
     member = settings.environments[environment].systems[system]
-    known = {found.name for found in entry_points(group="distributor.adapters")}
+    known = {found.name: found for found in entry_points(group="distributor.adapters")}
     if member.adapter not in known:
         raise ConfigError(f"there is no adapter {member.adapter!r}", mend=f"Known: {', '.join(sorted(known))}.")
     names = [table.into for table in settings.mapping(system).tables]
@@ -80,6 +90,9 @@ def check_member(
             f"views that readers look at are gone: {', '.join(sorted(seen.gone))}",
             "Its consumer makes them again when it starts, or stages; grants have to be given again.",
         )
+    elif seen.held and (altered := _altered(settings, environment, system, shapes, known[member.adapter])):
+        for sentence in altered:
+            findings.problem(part, sentence, "The next deploy, or `verify`, would fail on it.")
     else:
         findings.ok(
             part, f"{member.adapter} at {without_password(member.url)} answers; readers find {', '.join(names)}"
@@ -100,6 +113,20 @@ def _note_decimals_as_text(
         findings.note(part, f"decimals that SQLite holds as text, and compares as text: {', '.join(columns)}")
 
 
+def _altered(
+    settings: Settings, environment: str, system: str, shapes: Mapping[str, DatasetSchema], adapter: EntryPoint
+) -> Sequence[str]:
+    """What is not as the adapter made it, asked of the adapter itself. Of tables without a release nobody knows."""
+    made = adapter.load()(settings.environments[environment].systems[system], settings.directory)
+    if not isinstance(made, _Inspects):
+        return ()
+    mapping = settings.mapping(system)
+    try:
+        return made.inspect([(table, shapes[table.dataset]) for table in mapping.tables if table.dataset in shapes])
+    finally:
+        made.close()
+
+
 def _look_into_postgresql(member: MemberSettings, names: list[str]) -> _Seen:
     url = sa.make_url(member.url).set(drivername="postgresql").render_as_string(hide_password=False)
     try:
@@ -107,7 +134,8 @@ def _look_into_postgresql(member: MemberSettings, names: list[str]) -> _Seen:
             in_the_way = {row[0] for row in conn.execute(_RELATIONS, (member.schema_, names))}
             if conn.execute(_IS_HELD).fetchone() != (True,):
                 return _Seen(in_the_way)
-            return _Seen(in_the_way, {row[0] for row in conn.execute(_GONE, (names, member.schema_))})
+            gone = {row[0] for row in conn.execute(_GONE, (names, member.schema_))}
+            return _Seen(in_the_way, gone, held=True)
     except psycopg.OperationalError as error:
         raise UnreachableError(
             f"its store did not answer: {str(error).strip().splitlines()[0]}",
@@ -131,6 +159,7 @@ def _look_into_sqlite(path: Path, names: list[str]) -> _Seen:
             in_the_way = {row[0] for row in conn.execute(query, names)}
             if conn.execute(_HELD_SQLITE).fetchone() is None:
                 return _Seen(in_the_way)
-            return _Seen(in_the_way, {row[0] for row in conn.execute(_GONE_SQLITE, (json.dumps(names),))})
+            gone = {row[0] for row in conn.execute(_GONE_SQLITE, (json.dumps(names),))}
+            return _Seen(in_the_way, gone, held=True)
     except sqlite3.Error as error:
         raise UnreachableError(f"its file cannot be read: {error}", where=str(path), mend="Is it SQLite?") from error

@@ -114,6 +114,23 @@ def test_a_view_that_is_gone_and_decimals_that_became_text(
         "note", "decimals that SQLite holds as text, and compares as text: products.price",
     )  # fmt: skip
     assert [verdict for verdict, _ in before["uat.pos"][1:] + before["uat.crm"]] == ["ok", "ok"]
+    with closing(sqlite3.connect(tmp_path / "pos.db")) as pos, psycopg.connect(crm) as database_of_crm:
+        pos.execute("DROP VIEW products")
+        pos.execute("CREATE VIEW products AS SELECT sku, price * 2 AS price FROM _a_products")
+        database_of_crm.execute(
+            "CREATE OR REPLACE VIEW public.products AS"
+            " SELECT sku, (price * 2)::numeric(20,2) AS price FROM distributor_a.products"
+        )
+        database_of_crm.execute("UPDATE distributor.active SET slot = 'b'")
+        database_of_crm.execute("ALTER TABLE distributor_b.products DROP CONSTRAINT products_pkey")
+    altered = found()
+    assert altered["uat.pos"][-1][0] == "problem"
+    assert "the view products was altered" in altered["uat.pos"][-1][1]
+    without_key, view, pointer = altered["uat.crm"]
+    assert {verdict for verdict, _ in (without_key, view, pointer)} == {"problem"}
+    assert 'ALTER TABLE "distributor_b"."products" ADD PRIMARY KEY ("sku")' in without_key[1]
+    assert 'DROP VIEW "public"."products"' in view[1]
+    assert "readers see slot b" in pointer[1]
     with closing(sqlite3.connect(tmp_path / "pos.db")) as pos:
         pos.execute("DROP VIEW products")
     with psycopg.connect(crm) as database_of_crm:
