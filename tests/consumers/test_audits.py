@@ -45,6 +45,17 @@ def in_the_way(member: Member, statement: str) -> Iterator[None]:
             postgresql.rollback()
 
 
+def by_hand(member: Member, statement: str) -> None:
+    """Somebody with all rights and the wrong idea."""
+    if member.adapter == "sqlite":
+        with closing(sqlite3.connect(member.url.removeprefix("sqlite:///"), timeout=10)) as connection:
+            connection.execute(statement)
+            connection.commit()
+    else:
+        with psycopg.connect(member.url) as postgresql:
+            postgresql.execute(statement.encode())
+
+
 def slot_of(member: Member, which: str) -> str:
     active = member.row().active
     return f"distributor_{active if which == 'online' else 'b' if active == 'a' else 'a'}"
@@ -240,3 +251,54 @@ def test_no_other_mode_looks_at_samples(
     for _ in range(3):
         coordinator.audit()
     assert next_bucket(sqlite_member) == 0
+
+
+# What readers look through.
+
+
+def test_right_rows_behind_an_altered_view_are_no_right_answer(
+    member: Member, coordinator: Coordinator, catalogue: Catalogue
+) -> None:
+    publish_three(catalogue)
+    member.start()
+    online(coordinator, 1, 1)
+    assert {part.error for part in coordinator.audit()} == {""}
+    place = "_b_prices" if member.adapter == "sqlite" else "distributor_b.prices"
+    name = "prices" if member.adapter == "sqlite" else "public.prices"
+    member.lose_view("prices")
+    by_hand(member, f"CREATE VIEW {name} AS SELECT sku, currency, amount * 2 AS amount FROM {place}")
+    (told,) = coordinator.audit()
+    assert f"the view {name} was altered: readers see through it what no slot holds" in told.error
+    assert "DROP VIEW" in told.error
+    member.lose_view("prices")
+    online(coordinator, 2, 2, from_release=1)
+    assert {part.error for part in coordinator.audit()} == {""}
+    assert (member.shows(), member.content()) == (2, catalogue.contents[2])
+
+
+def test_a_column_of_another_type_is_named_at_every_depth(
+    postgresql_member: Member, coordinator: Coordinator, catalogue: Catalogue
+) -> None:
+    publish_three(catalogue)
+    postgresql_member.start()
+    online(coordinator, 1, 1)
+    postgresql_member.lose_view("prices")
+    by_hand(postgresql_member, "ALTER TABLE distributor_b.prices ALTER COLUMN amount TYPE float8")
+    for depth in AuditDepth:
+        (told,) = coordinator.audit(depth, {"prices": (1,)})
+        assert "the column amount of distributor_b.prices is of type double precision, not numeric(" in told.error
+        assert 'ALTER TABLE "distributor_b"."prices" ALTER COLUMN "amount" TYPE numeric(' in told.error
+
+
+def test_readers_who_were_led_to_the_other_slot_are_told_of_and_led_back(
+    postgresql_member: Member, coordinator: Coordinator, catalogue: Catalogue
+) -> None:
+    publish_three(catalogue)
+    postgresql_member.start()
+    online(coordinator, 1, 1)
+    by_hand(postgresql_member, "UPDATE distributor.active SET slot = 'a'")
+    (told,) = coordinator.audit()
+    assert "readers see slot a (distributor.active), and slot b is online by the member's row" in told.error
+    staged(coordinator, 2, 2, from_release=1)
+    assert {part.error for part in coordinator.audit()} == {""}
+    assert (postgresql_member.shows(), postgresql_member.content()) == (1, catalogue.contents[1])
