@@ -11,6 +11,7 @@ from rich.console import Console
 
 from distributor.cli.desk import Desk
 from distributor.cli.layout import count, plain
+from distributor.cli.options import MOST_NUMBER, MOST_RELEASE
 from distributor.cli.outcome import Outcome, Part
 from distributor.errors import UsageError
 from distributor.model.dataset import DatasetSchema
@@ -81,13 +82,15 @@ class Changes(Outcome):
 
 def changes(
     desk: Desk,
-    release: Annotated[int, typer.Argument(metavar="N", help="The number of the release.", min=1)],
+    release: Annotated[int, typer.Argument(metavar="N", help="The number of the release.", min=1, max=MOST_RELEASE)],
     dataset: Annotated[str | None, typer.Option("--dataset", metavar="NAME", help="Only this dataset.")] = None,
     key: Annotated[
         list[str] | None,
         typer.Option("--key", metavar="VALUE", help="Only the row of this key; once for each column of the key."),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, metavar="N", help="How many rows to show.")] = 100,
+    limit: Annotated[
+        int, typer.Option("--limit", min=1, max=MOST_NUMBER, metavar="N", help="How many rows to show.")
+    ] = 100,
 ) -> Changes:
     """Show what one release changed, field by field (+ inserts, ~ updates, - deletes)."""
     from distributor.ledger.releases import release as by_number

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from distributor.cli.desk import Desk
 from distributor.cli.layout import count, grid, stamp
-from distributor.cli.options import By, DryRun, Limit, Reason
+from distributor.cli.options import MOST_NUMBER, By, DryRun, Limit, Reason
 from distributor.cli.outcome import Outcome, Part
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class HandledLetter(Outcome):
         console.print(f"dead letter {self.letter.id} ({self.letter.type or 'no event'}) is {self.letter.state}{would}")
 
 
-Number = Annotated[int, typer.Argument(metavar="ID", help="The number in `deadletter list`.")]
+Number = Annotated[int, typer.Argument(metavar="ID", min=1, max=MOST_NUMBER, help="The number in `deadletter list`.")]
 
 
 def list_letters(

@@ -8,11 +8,12 @@ import typer
 
 from distributor.cli.asking import AskedRollout, ask_and_wait, would_ask
 from distributor.cli.desk import Desk
-from distributor.cli.options import By, DryRun, Environment, NoWait, Timeout
+from distributor.cli.options import MOST_RELEASE, By, DryRun, Environment, NoWait, Timeout
 from distributor.rollout.state import Cause
 
 Release = Annotated[
-    int | None, typer.Option("--release", metavar="N", min=0, help="Which release; default: the newest.")
+    int | None,
+    typer.Option("--release", metavar="N", min=0, max=MOST_RELEASE, help="Which release; default: the newest."),
 ]
 OptionalReason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept in the audit.")]
 

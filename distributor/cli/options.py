@@ -20,7 +20,13 @@ By = Annotated[
     str | None,
     typer.Option("--by", metavar="NAME", help="Who asks; default: the user of this machine.", show_default=False),
 ]
-Limit = Annotated[int, typer.Option("--limit", min=1, metavar="N", help="How many to show, newest first.")]
+MOST_RELEASE = 2**31 - 1
+"""Release numbers are stored in four octets; a larger one is no release's."""
+MOST_NUMBER = 2**63 - 1
+"""The largest number that the ledger can be asked for: an id, or how many rows."""
+Limit = Annotated[
+    int, typer.Option("--limit", min=1, max=MOST_NUMBER, metavar="N", help="How many to show, newest first.")
+]
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Ask for it and return; `rollout ID` tells how it went.")]
 Timeout = Annotated[
     str | None,
@@ -28,6 +34,14 @@ Timeout = Annotated[
         "--timeout", metavar="TIME", help='Stop waiting after this long ("90s", "10m"); the rollout itself goes on.'
     ),
 ]
+
+
+def names(text: str | None, option: str) -> tuple[str, ...]:
+    """A list with commas; none when the option is not given. Raises UsageError when it is, and names nothing."""
+    found = tuple(name.strip() for name in (text or "").split(",") if name.strip())
+    if text is not None and not found:
+        raise UsageError(f"{text!r} names nothing", where=option, mend="Name one, or leave the option out for all.")
+    return found
 
 
 def duration(text: str, option: str) -> timedelta:

@@ -9,7 +9,7 @@ import typer
 from distributor.cli.asking import AskedRollout, ask_and_wait, would_ask
 from distributor.cli.deploy import OptionalReason, Release
 from distributor.cli.desk import Desk
-from distributor.cli.options import By, DryRun, Environment, NoWait, Timeout
+from distributor.cli.options import By, DryRun, Environment, NoWait, Timeout, names
 from distributor.rollout.state import Cause
 
 
@@ -31,11 +31,11 @@ def refresh(
 
     While it waits it says which place in the queue it has.
     """
+    chosen = names(systems, "--systems")
     if dry_run:
-        return would_ask(desk, environment, release, Cause.REFRESH, as_shown=bool(systems))
+        return would_ask(desk, environment, release, Cause.REFRESH, as_shown=bool(chosen))
     from distributor.requests.rollouts import refresh as ask_for_refresh
 
-    chosen = tuple(name.strip() for name in systems.split(",") if name.strip()) if systems else ()
     return ask_and_wait(
         desk,
         environment,

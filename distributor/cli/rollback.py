@@ -8,7 +8,7 @@ import typer
 
 from distributor.cli.asking import AskedRollout, ask_and_wait, would_ask
 from distributor.cli.desk import Desk
-from distributor.cli.options import By, DryRun, Environment, NoWait, Reason, Timeout
+from distributor.cli.options import MOST_RELEASE, By, DryRun, Environment, NoWait, Reason, Timeout
 from distributor.rollout.state import Cause
 
 
@@ -17,7 +17,10 @@ def rollback(
     environment: Environment,
     reason: Reason,
     to: Annotated[
-        int | None, typer.Option("--to", metavar="N", min=0, help="Which release; default: the one shown before.")
+        int | None,
+        typer.Option(
+            "--to", metavar="N", min=0, max=MOST_RELEASE, help="Which release; default: the one shown before."
+        ),
     ] = None,
     by: By = None,
     no_wait: NoWait = False,

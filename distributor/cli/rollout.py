@@ -155,6 +155,8 @@ def find(conn: Connection, beginning: str) -> RolloutRecord:
     """The rollout whose id begins so. Raises UsageError when none does, or more than one."""
     from sqlalchemy import select
 
+    if not beginning:
+        raise UsageError("no rollout is named", where="ID", mend="See `distributor rollouts`.")
     from distributor.ledger.rollouts import rollout as by_id
     from distributor.ledger.tables import rollouts as table
 
@@ -170,5 +172,7 @@ def find(conn: Connection, beginning: str) -> RolloutRecord:
             raise UsageError(
                 f"more than one rollout begins with {beginning!r}",
                 where="ledger",
-                mend=f"Give more than {SHORT} digits.",
+                mend="Give more of its digits."
+                if len(beginning) < SHORT
+                else f"Give more than {len(beginning)} digits.",
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 
@@ -27,6 +27,17 @@ _UNVERIFIED = {
     "silent": NotConvergedError.exit_code,
 }
 """Outcome → exit code, the worst first."""
+
+
+Mending = Literal["mended", "planned", "left-out", "late", "failed"]
+_NOT_MENDED: dict[Mending | None, int] = {
+    "failed": FAILED,
+    "late": NotConvergedError.exit_code,
+    "left-out": DIFFERENT,
+    "planned": DIFFERENT,
+    None: DIFFERENT,
+}
+"""What became of a system that differs → exit code, the worst first."""
 
 
 class WrongRowPart(Part):
@@ -103,11 +114,15 @@ class VerifiedSystem(Part):
     tables: tuple[VerifiedTable, ...]
     """Its tables."""
     remedy: str
-    """With `--repair`: what is done (or would be) about what differs; empty when nothing differs."""
+    """With `--repair`: what became of what differs, or would, and why it is not mended; empty when nothing differs."""
+    mending: Mending | None
+    """With `--repair`: `mended`; `planned` (`--dry-run`); `left-out` (no rollout to what is shown would mend it);
+    `late` (it was not mended in time, and may still be); `failed`. Null when nothing differs."""
     mended: bool
-    """Whether what differs is mended, and online."""
+    """Whether both slots were found right after the repair, the one that is online and the other."""
     rows_loaded: int | None
-    """Rows that its load wrote to mend it; null when nothing was mended."""
+    """Rows that it loaded before the flip; what its other slot took after the flip is not among them. Null when it is
+    not mended."""
 
     @classmethod
     def of(cls, found: MemberFinding, required: bool) -> VerifiedSystem:
@@ -121,6 +136,7 @@ class VerifiedSystem(Part):
             seconds=round(found.seconds, 3),
             tables=tuple(map(VerifiedTable.of, found.tables)),
             remedy="",
+            mending=None,
             mended=False,
             rows_loaded=None,
         )
@@ -148,16 +164,19 @@ class Verified(Outcome):
     """Whether nothing was mended because of `--dry-run`."""
     systems: tuple[VerifiedSystem, ...]
     """The systems that were asked."""
+    detached: tuple[str, ...]
+    """Systems that were not audited, because they are detached; with `--systems` only who is named is asked."""
     repair: AskedRollout | None
     """The rollout that mended what differs; null when there was none."""
 
     @property
     def exit_code(self) -> int:
-        """The rollout's, if it did not end well; then: differences left, not verified, done."""
+        """The rollout's, if it did not end well; then: not mended, differences left, not verified, done."""
         if self.repair and self.repair.exit_code:
             return self.repair.exit_code
-        if any(system.differing and not system.mended for system in self.systems):
-            return DIFFERENT
+        left = {system.mending for system in self.systems if system.differing and not system.mended}
+        if left:
+            return next(code for mending, code in _NOT_MENDED.items() if mending in left)
         outcomes = {system.outcome for system in self.systems}
         return next((code for outcome, code in _UNVERIFIED.items() if outcome in outcomes), DONE)
 
@@ -193,8 +212,10 @@ class Verified(Outcome):
                 yield f"{system.system} was not verified: {system.why}"
         for system in self.systems:
             if system.remedy:
-                yield f"{system.system}: {'would be done: ' if self.dry_run else ''}{system.remedy}"
+                yield f"{system.system}: {system.remedy}"
         verified = [system.system for system in self.systems if system.outcome == "verified" and not system.differing]
+        for name in self.detached:
+            yield f"{name} is detached: not audited"
         if verified:
             yield f"{', '.join(verified)}: every row is as the release has it"
         if any(system.differing and not system.remedy for system in self.systems):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated
@@ -15,10 +15,10 @@ from distributor.cli.asking import AskedRollout, ask_and_wait
 from distributor.cli.deploy import OptionalReason
 from distributor.cli.desk import Desk
 from distributor.cli.layout import count, grid
-from distributor.cli.options import By, DryRun, Environment, duration
+from distributor.cli.options import By, DryRun, Environment, duration, names
 from distributor.cli.rollout import MemberPart, told
 from distributor.cli.status import look
-from distributor.cli.verified import Verified, VerifiedSystem
+from distributor.cli.verified import Mending, Verified, VerifiedSystem
 from distributor.errors import UsageError
 from distributor.rollout.state import Requirement, RolloutState
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from distributor.requests.verifications import Asked
+    from distributor.verification.afterwards import Left
     from distributor.verification.findings import Findings
     from distributor.verification.mending import Plan
 
@@ -47,7 +48,7 @@ def verify(
         typer.Option(
             "--timeout",
             metavar="TIME",
-            help='How long to wait for answers ("90s", default "10m"), and then for the rollout that mends.',
+            help='How long to wait for answers ("90s", default "10m"), for the rollout that mends, and for old slots.',
         ),
     ] = None,
     dry_run: DryRun = False,
@@ -56,21 +57,23 @@ def verify(
 
     Every row of the online slots is read where it lies; what differs is looked at ever more closely, down to single
     keys. With `--repair` the other slots are audited too, and exactly the wrong rows are mended: loaded into the
-    shadow, read back, and flipped, coordinated and certified like any rollout. A system that moved on to another
-    release meanwhile is asked anew.
+    shadow, read back, and flipped, coordinated and certified like any rollout. The old slots follow at once, and both
+    slots are audited once more: only what is right then is called mended. A system that moved on to another release
+    meanwhile is asked anew.
 
     It ends with 0 when every row is right or was mended, 10 when rows differ, 12 when a member (an optional one too)
-    did not answer in time, 13 when one changed over too often to be audited, 1 when an audit failed; with `--repair`
-    else as the rollout did. `--dry-run` goes with `--repair`: it looks, and says what would be mended.
+    did not answer or mend in time, 13 when one changed over too often to be audited, 1 when an audit failed or a
+    system could not be mended; with `--repair` else as the rollout did. `--dry-run` goes with `--repair`: it looks, and
+    says what would be mended.
     """
     from distributor.requests.verifications import begin_verification
     from distributor.verification.drilling import verify as look_closer
     from distributor.verification.mending import plan
-    from distributor.verification.record import write_down
+    from distributor.verification.record import write_down, write_down_repair
 
     if dry_run and not repair:
         raise UsageError("--dry-run goes with --repair: verify alone changes nothing", where="usage")
-    chosen = tuple(name.strip() for name in systems.split(",") if name.strip()) if systems else ()
+    chosen = names(systems, "--systems")
     patience = duration(timeout, "--timeout") if timeout else PATIENCE
     desk.known_environment(environment)
     with desk.ledger() as engine:
@@ -89,7 +92,11 @@ def verify(
         if dry_run or not wanted.systems:
             return _verified(findings, wanted, dry_run=dry_run)
         done = _mend(desk, engine, asked, wanted, timeout)
-        return _verified(findings, wanted, done, _late(engine, done, wanted, patience))
+        members = _late(engine, done, wanted, patience)
+        left = _left(desk, engine, asked, wanted, done, members, patience)
+        mended = [system for system in wanted.systems if system not in left]
+        write_down_repair(engine, findings, mended, {system: not_done.why for system, not_done in left.items()})
+        return _verified(findings, wanted, done, members, left)
 
 
 def _mend(desk: Desk, engine: Engine, asked: Asked, wanted: Plan, timeout: str | None) -> AskedRollout:
@@ -115,8 +122,9 @@ def _late(engine: Engine, done: AskedRollout, wanted: Plan, patience: timedelta)
     members = {member.system: member for member in done.members}
     deadline = time.monotonic() + patience.total_seconds()
     online = done.rollout is not None and done.rollout.state is RolloutState.ONLINE
-    while online and done.rollout and any(members[system].state != "flipped" for system in wanted.systems):
-        if time.monotonic() > deadline or any(members[system].state == "refused" for system in wanted.systems):
+    while online and done.rollout:
+        ahead = [members[system] for system in wanted.systems if system in members]
+        if all(member.state in ("flipped", "refused") for member in ahead) or time.monotonic() > deadline:
             break
         time.sleep(POLL_SECONDS)
         with transaction(engine) as conn:
@@ -127,11 +135,50 @@ def _late(engine: Engine, done: AskedRollout, wanted: Plan, patience: timedelta)
     return members
 
 
+def _left(
+    desk: Desk,
+    engine: Engine,
+    asked: Asked,
+    wanted: Plan,
+    done: AskedRollout,
+    members: Mapping[str, MemberPart],
+    patience: timedelta,
+) -> dict[str, Left]:
+    """Who is not mended when all is over, and why: the other slots follow after the flip, and may not be able to."""
+    from distributor.verification.afterwards import judged, wait_for_old_slots
+    from distributor.verification.drilling import verify_again
+
+    left = {system: why for system in wanted.systems if (why := _not_flipped(done, members.get(system)))}
+    flipped = [system for system in wanted.systems if system not in left]
+    if not flipped or done.rollout is None:
+        return left
+    environment = asked.verification.environment
+    with _watching(desk, asked, flipped) as hear:
+        old_slots = wait_for_old_slots(engine, environment, done.rollout.id, flipped, patience=patience, hear=hear)
+        found = verify_again(engine, desk.settings, desk.store, asked, flipped, patience=patience, hear=hear)
+    return left | judged(found, old_slots)
+
+
+def _not_flipped(done: AskedRollout, part: MemberPart | None) -> Left | None:
+    from distributor.verification.afterwards import Left
+
+    if done.timed_out:
+        return Left("the rollout goes on", late=True)
+    if done.rollout is None or done.rollout.state is not RolloutState.ONLINE:
+        return Left(f"the rollout was {done.rollout.state.value}" if done.rollout else "there was no rollout")
+    if part is None:
+        return Left("it took no part in the rollout")
+    if part.state == "flipped":
+        return None
+    return Left(f"it refused: {part.refusal}" if part.refusal else "it has not flipped yet", late=not part.refusal)
+
+
 def _verified(
     findings: Findings,
     wanted: Plan | None = None,
     done: AskedRollout | None = None,
-    members: dict[str, MemberPart] | None = None,
+    members: Mapping[str, MemberPart] | None = None,
+    left: Mapping[str, Left] | None = None,
     *,
     dry_run: bool = False,
 ) -> Verified:
@@ -143,11 +190,13 @@ def _verified(
         known = state.members.get(member.system)
         system = VerifiedSystem.of(member, bool(known and known.requirement is Requirement.REQUIRED))
         if wanted and system.differing:
-            part = (members or {}).get(member.system) if member.system in wanted.systems else None
-            mended = part is not None and part.state == "flipped"
+            mending, remedy = _remedy(wanted, member.system, left)
+            part = (members or {}).get(member.system)
+            mended = mending == "mended"
             system = system.model_copy(
                 update={
-                    "remedy": _remedy(wanted, member.system),
+                    "remedy": remedy,
+                    "mending": mending,
                     "mended": mended,
                     "rows_loaded": part.rows if part and mended else None,
                 }
@@ -161,17 +210,21 @@ def _verified(
         different=bool(findings.differing),
         dry_run=dry_run,
         systems=tuple(systems),
+        detached=findings.asked.left_out,
         repair=done,
     )
 
 
-def _remedy(wanted: Plan, system: str) -> str:
+def _remedy(wanted: Plan, system: str, left: Mapping[str, Left] | None) -> tuple[Mending, str]:
+    """`left` is None when nothing was done."""
     if system in wanted.left_out:
-        return f"not mended: {wanted.left_out[system]}"
-    keys = wanted.keys(system)
-    if keys is None:
-        return "more rows differ than a list is good for: everything is loaded anew"
-    return f"{count(keys, 'row')} mended"
+        return "left-out", f"not mended: {wanted.left_out[system]}"
+    keys, anew = wanted.keys(system), wanted.anew.get(system)
+    if left is None:
+        return "planned", f"{count(keys, 'row')} to mend" if keys is not None else f"{anew}: all is to be loaded anew"
+    if not_done := left.get(system):
+        return "late" if not_done.late else "failed", f"not mended: {not_done.why}"
+    return "mended", f"{count(keys, 'row')} mended" if keys is not None else f"{anew}: all was loaded anew"
 
 
 def _warn(desk: Desk, engine: Engine, asked: Asked) -> None:
@@ -185,9 +238,9 @@ def _warn(desk: Desk, engine: Engine, asked: Asked) -> None:
 
 
 @contextmanager
-def _watching(desk: Desk, asked: Asked) -> Iterator[Callable[[str, str], None]]:
+def _watching(desk: Desk, asked: Asked, systems: Sequence[str] = ()) -> Iterator[Callable[[str, str], None]]:
     """Progress: a table on a terminal, a line for every change elsewhere."""
-    words = dict.fromkeys(asked.systems, "asked")
+    words = dict.fromkeys(systems or asked.systems, "flipped" if systems else "asked")
     if not desk.notes.is_terminal or desk.as_json:
         yield lambda system, word: desk.say(f"{asked.verification.environment}: {system} {word}")
         return

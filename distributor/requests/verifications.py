@@ -36,11 +36,15 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A verification that was begun: whom it asks, and how the environment stood then."""
+    """A verification that was begun: whom it asks, and how the environment stood then.
+
+    `left_out` are members that nobody asks because they are detached; none where systems were named.
+    """
 
     verification: Verification
     systems: tuple[str, ...]
     environment: Environment
+    left_out: tuple[str, ...] = ()
 
 
 def begin_verification(
@@ -61,11 +65,9 @@ def begin_verification(
     _known(settings, environment, systems)
     with transaction(engine) as conn:
         state = configured(conn, settings, environment)
-        chosen = tuple(dict.fromkeys(systems)) or tuple(
-            name
-            for name in settings.environment(environment).systems
-            if name in state.members and state.members[name].requirement is not Requirement.DETACHED
-        )
+        members = [name for name in settings.environment(environment).systems if name in state.members]
+        detached = [name for name in members if state.members[name].requirement is Requirement.DETACHED]
+        chosen = tuple(dict.fromkeys(systems)) or tuple(name for name in members if name not in detached)
         if not chosen:
             raise RefusedError("every member is detached: nobody can be asked", where=environment)
         verification = Verification(new_id(), environment, now(), by, reason, state.shown)
@@ -74,7 +76,7 @@ def begin_verification(
         audit.record(conn, audit.AuditRecord(verification.requested_at, by, "verify", reason, environment, detail))
         everything = {system: Question(shadow=shadow) for system in chosen}
         ask_audit(conn, verification, FIRST, AuditDepth.BUCKETS, everything)
-    return Asked(verification, chosen, state)
+    return Asked(verification, chosen, state, () if systems else tuple(detached))
 
 
 def ask_audit(

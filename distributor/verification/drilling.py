@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
@@ -59,16 +59,40 @@ def verify(
     """
     gathering = Gathering(engine, asked, patience=patience, hear=hear)
     drill = _Drill(engine, settings, store, gathering, hear, shadow=shadow)
+    found = _rounds(drill.round, FIRST, asked.systems)
+    return Findings(asked, tuple(found[system] for system in asked.systems))
+
+
+def verify_again(
+    engine: Engine,
+    settings: Settings,
+    store: Store,
+    asked: Asked,
+    systems: Collection[str],
+    *,
+    patience: timedelta,
+    hear: Hear,
+) -> Mapping[str, MemberFinding]:
+    """Audits both slots of these systems once more, when a repair is over: buckets only, nobody looks closer.
+
+    Raises UnreachableError, StoreError.
+    """
+    gathering = Gathering(engine, asked, patience=patience, hear=hear)
+    drill = _Drill(engine, settings, store, gathering, hear, shadow=True)
+    return _rounds(drill.glance, FIRST + ROUNDS, systems)
+
+
+def _rounds(audit: Callable[[int, Collection[str]], _Members], first: int, systems: Collection[str]) -> _Members:
     found: _Members = {}
-    pending = asked.systems
-    for round_ in range(FIRST, FIRST + ROUNDS):
-        found |= drill.round(round_, pending)
+    pending = systems
+    for round_ in range(first, first + ROUNDS):
+        found |= audit(round_, pending)
         pending = tuple(system for system in pending if found[system].outcome in _PASSING)
-        if not pending or round_ == FIRST + ROUNDS - 1:
+        if not pending or round_ == first + ROUNDS - 1:
             break
         # A member that has just started, or whose store has, may only need a moment.
         time.sleep(PAUSE_SECONDS)
-    return Findings(asked, tuple(found[system] for system in asked.systems))
+    return found
 
 
 class _Drill:
@@ -83,19 +107,29 @@ class _Drill:
         self._hear = hear
         self._manifests: dict[int, Manifest | None] = {ZERO: None}
 
-    def round(self, round_: int, systems: Iterable[str]) -> _Members:
+    def round(self, round_: int, systems: Collection[str]) -> _Members:
         """What each of these systems is found to store."""
+        found = self._buckets(round_, systems)
+        if any(member.differing for member in found.values()):
+            with expected_side(self._engine, self._store) as side:
+                found |= self._leaves(round_, side, found)
+                found |= self._rows(round_, side, found)
+        return self._told(found, systems)
+
+    def glance(self, round_: int, systems: Collection[str]) -> _Members:
+        """The same, bucket by bucket only."""
+        return self._told(self._buckets(round_, systems), systems)
+
+    def _buckets(self, round_: int, systems: Collection[str]) -> _Members:
         everything = {system: Question(shadow=self._shadow) for system in systems}
         if round_ != FIRST:
             self._gathering.ask(round_, AuditDepth.BUCKETS, everything)
         self._tell(everything, "auditing")
         answers = self._gathering.wait(round_, AuditDepth.BUCKETS, everything)
-        found = {system: self._at_a_glance(system, answer) for system, answer in answers.items()}
-        if any(member.differing for member in found.values()):
-            with expected_side(self._engine, self._store) as side:
-                found |= self._leaves(round_, side, found)
-                found |= self._rows(round_, side, found)
-        for system in everything:
+        return {system: self._at_a_glance(system, answer) for system, answer in answers.items()}
+
+    def _told(self, found: _Members, systems: Collection[str]) -> _Members:
+        for system in systems:
             if why := self._gathering.silent.get(system):
                 # What it had told before is still true.
                 known = found.get(system, MemberFinding(system, Outcome.SILENT))

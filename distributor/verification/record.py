@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from sqlalchemy import Engine
 
@@ -16,14 +16,24 @@ LEVEL = "L3 audit"
 
 def write_down(engine: Engine, findings: Findings) -> None:
     """Ends the verification in the ledger. Raises UnreachableError."""
-    verification = findings.asked.verification
     outcome = "; ".join(sentences(findings)) or f"every row of {', '.join(findings.asked.systems)} is as it should be"
-    at = now()
+    _end(engine, findings, outcome, f"{LEVEL}, asked for by {findings.asked.verification.by}: {outcome}")
+
+
+def write_down_repair(engine: Engine, findings: Findings, mended: Collection[str], left: Mapping[str, str]) -> None:
+    """What became of the repair of what was found; `left`: system → why it is not mended. Raises UnreachableError."""
+    told = [f"{', '.join(mended)}: mended"] if mended else []
+    said = "; ".join([*told, *(f"{system} is not mended: {why}" for system, why in left.items())])
+    outcome = "; ".join([*sentences(findings), said])
+    _end(engine, findings, outcome, f"repair, asked for by {findings.asked.verification.by}: {said}")
+
+
+def _end(engine: Engine, findings: Findings, outcome: str, said: str) -> None:
+    verification, at = findings.asked.verification, now()
     with transaction(engine) as conn:
         detail = {member.system: _detail(member) for member in findings.members}
         verifications.end(conn, verification.id, verifications.Ended(at, outcome, detail))
-        entry = timeline.Entry("verified", f"{LEVEL}, asked for by {verification.by}: {outcome}")
-        timeline.write(conn, verification.environment, at, [entry])
+        timeline.write(conn, verification.environment, at, [timeline.Entry("verified", said)])
 
 
 def sentences(findings: Findings) -> Iterator[str]:

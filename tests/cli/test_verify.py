@@ -29,7 +29,7 @@ from tests.support import wait_for
 from tests.verification.fake_auditor import FakeAuditor, Row, Slot
 
 pytestmark = pytest.mark.services
-REPAIR, STAGE, FLIP = (f"pd.member.{kind}.v1" for kind in ("repair", "stage", "flip"))
+REPAIR, STAGE, FLIP, SETTLE = (f"pd.member.{kind}.v1" for kind in ("repair", "stage", "flip", "settle"))
 NAMES = {"items": ("products", 1), "prices": ("prices", 2)}
 CONFIG = """
 [master]
@@ -221,7 +221,7 @@ def test_too_many_to_name(world: World, monkeypatch: pytest.MonkeyPatch) -> None
     [items, prices, *_] = told["systems"][0]["tables"]
     assert (items["rows_wrong"], items["rows"]) == (None, [])
     assert prices["rows_wrong"] in (None, 1)
-    assert told["systems"][0]["remedy"].endswith("everything is loaded anew")
+    assert told["systems"][0]["remedy"].endswith("all is to be loaded anew")
 
 
 def test_who_does_not_answer_is_named(world: World) -> None:
@@ -287,7 +287,7 @@ def test_a_repair_mends_exactly_what_is_wrong(world: World) -> None:
     till.shadow.release = None
     would = world.verify("--repair", "--dry-run", code=10)
     assert (would["dry_run"], would["repair"]) == (True, None)
-    assert [system["remedy"] for system in would["systems"]] == ["6 rows mended", "", "1 row mended"]
+    assert [system["remedy"] for system in would["systems"]] == ["6 rows to mend", "", "1 row to mend"]
     assert REPAIR not in world.members["crm"].kinds()
     # Nobody looks closer at a slot in which nothing differs.
     assert [question["shadow"] for question in crm.asked] == [True, True, True]
@@ -306,7 +306,7 @@ def test_a_repair_mends_exactly_what_is_wrong(world: World) -> None:
     # The other slot is of another release, and what a load would build upon.
     assert found(told, "crm", "shadow")["items"] == [({"sku": "X-2"}, "extra")]
     # Whoever holds the release already has nothing to do with it.
-    assert not [1 for kind, data, _ in world.members["pos"].commands if data.get("epoch", 0) > 1]
+    assert {kind for kind, data, _ in world.members["pos"].commands if data["epoch"] > 1} <= {SETTLE}
 
     command = world.members["crm"].command(REPAIR)
     assert (command["release"], command["from_release"]) == (2, 2)
@@ -377,3 +377,88 @@ def test_rows_in_a_system_that_never_had_a_release(world: World) -> None:
     assert (items["release"], items["rows_expected"], items["rows_stored"]) == (0, 0, 1)
     assert items["rows"] == [{"key": {"column 1": "X"}, "what": "extra"}]
     assert prices["buckets"] == []
+
+
+def _old_slot_stays(world: World, answer: tuple[str, dict[str, Any]] | None) -> None:
+    """Both slots of crm are altered; the repair mends the one that goes online, and the other one is not mended."""
+    crm = world.auditors["crm"]
+    alter(crm.online)
+
+    def mended(member: FakeMember, command: dict[str, Any]) -> Any:
+        crm.shadow, crm.online = crm.online, Slot(2, crm.online.mapping, rows(2))
+        return member.healthy(command)
+
+    world.members["crm"].replies[REPAIR] = mended
+    world.members["crm"].replies[SETTLE] = lambda *_: answer
+
+
+def test_an_old_slot_that_refuses_is_not_mended(world: World) -> None:
+    why = "items has no primary key"
+    _old_slot_stays(world, ("pd.member.refused.v1", {"reason": "permanent", "text": why}))
+    ran = world("verify", "uat", "--json", "--repair", code=1)
+    [crm, *_] = ran.json["systems"]
+    assert ran.json["repair"]["rollout"]["state"] == "online"
+    assert (crm["mended"], crm["mending"], crm["rows_loaded"]) == (False, "failed", None)
+    assert crm["remedy"] == f"not mended: its old slot does not follow: {why}"
+    assert "old slot refused" in ran.err
+    with transaction(world.engine) as conn:
+        [(_, ended)] = verifications.known(conn, "uat")
+        kinds = [entry.kind for entry in timeline.entries(conn, environment="uat")]
+    assert ended
+    assert ended.outcome.endswith(f"crm is not mended: its old slot does not follow: {why}")
+    assert "settle-refused" in kinds
+
+
+def test_an_old_slot_that_does_not_answer_in_time_is_not_mended(world: World) -> None:
+    _old_slot_stays(world, None)
+    told = world.verify("--repair", "--timeout", "3s", code=12)
+    assert (told["systems"][0]["mended"], told["systems"][0]["mending"]) == (False, "late")
+    assert told["systems"][0]["remedy"] == "not mended: its old slot did not follow within 3 s"
+
+
+def test_what_is_still_wrong_after_the_repair_is_not_mended(world: World) -> None:
+    _old_slot_stays(world, ("pd.member.settled.v1", {"release": 2}))
+    told = world.verify("--repair", code=1)
+    [crm, *_] = told["systems"]
+    assert (crm["mended"], crm["mending"]) == (False, "failed")
+    assert "not mended: shadow items: " in crm["remedy"]
+    assert "buckets differ from release 2" in crm["remedy"]
+
+
+def test_a_rollout_that_was_abandoned_mended_nothing(world: World) -> None:
+    alter(world.auditors["crm"].online)
+    world.members["crm"].replies[REPAIR] = lambda *_: ("pd.member.refused.v1", {"reason": "permanent", "text": "no"})
+    told = world.verify("--repair", code=12)
+    assert told["systems"][0]["remedy"] == "not mended: the rollout was abandoned"
+    assert told["systems"][0]["mending"] == "failed"
+
+
+def test_a_key_that_no_text_has_stops_nobody(world: World) -> None:
+    world.auditors["crm"].online.tables["items"].append(("\0b'BY-HAND'", None))
+    world.auditors["pos"].online.tables["items"].pop(0)
+
+    def mended(member: FakeMember, command: dict[str, Any]) -> Any:
+        auditor = world.auditors[member.system]
+        auditor.online = auditor.shadow = Slot(2, auditor.online.mapping, rows(2))
+        return member.healthy(command)
+
+    for system in ("crm", "pos"):
+        world.members[system].replies |= {REPAIR: mended, STAGE: mended}
+    told = world.verify("--repair", code=0)
+    assert found(told, "crm")["items"] == [({"sku": "\0b'BY-HAND'"}, "extra")]
+    assert [system["remedy"] for system in told["systems"]] == [
+        "rows are stored under keys that no release can have: all was loaded anew", "1 row mended", "",
+    ]  # fmt: skip
+
+
+def test_detached_members_are_named(world: World) -> None:
+    world("detach", "uat", "till", "--reason", "moved out")
+    told = world.verify(code=0)
+    assert (told["detached"], [system["system"] for system in told["systems"]]) == (["till"], ["crm", "pos"])
+    assert "till is detached: not audited" in world("verify", "uat").out
+    assert world.verify("--systems", "crm", code=0)["detached"] == []
+
+
+def test_a_list_of_no_systems_is_no_list_of_all(world: World) -> None:
+    for verb in ("verify", "refresh"):
+        assert "',,' names nothing" in world(verb, "uat", "--systems", ",,", code=2).err
