@@ -92,7 +92,7 @@ def check_member(
         )
     elif seen.held and (altered := _altered(settings, environment, system, shapes, known[member.adapter])):
         for sentence in altered:
-            findings.problem(part, sentence, "The next deploy, or `verify`, would fail on it.")
+            findings.problem(part, sentence, f"Until then `distributor verify {environment}` says the same.")
     else:
         findings.ok(
             part, f"{member.adapter} at {without_password(member.url)} answers; readers find {', '.join(names)}"

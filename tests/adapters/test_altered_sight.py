@@ -8,13 +8,16 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from consumers.adapters.base import Inspects, KnowsItsWork
+from consumers.adapters.base import Inspects, KnowsItsWork, TableSpec
 from consumers.adapters.postgresql import PostgreSQLAdapter
 from consumers.adapters.sqlite import SQLiteAdapter
 from consumers.conformance.exam import ENVIRONMENT, SYSTEM
 from consumers.conformance.hands import flip, load
 from consumers.conformance.samples import PRICE_TABLE, TABLES, batch, numbered_rows
 from distributor.errors import SystemAlteredError
+from distributor.mapping.tables import TableMapping
+from distributor.model.dataset import Column, DatasetSchema
+from distributor.model.types import LogicalType
 from tests.adapters.test_postgresql import PostgreSQLSeat
 from tests.adapters.test_sqlite import SQLiteSeat
 
@@ -195,3 +198,47 @@ def test_a_view_of_somebody_elses_is_not_called_ours(database: Callable[[], str]
     with pytest.raises(SystemAlteredError, match="already there: a view that was not made here"):
         adapter.prepare(ENVIRONMENT, SYSTEM, TABLES)
     adapter.close()
+
+
+SENTENCES = (
+    "the view public.prices was altered: readers see through it what no slot holds",
+    "the view public.prices is gone",
+    "public.prices is already there: a table that was not made here",
+    "readers see slot a (distributor.active), and slot b is online by the member's row",
+    "distributor_release tells readers release 99 of warehouse in prod, and not release 7",
+    "the column amount of distributor_b.prices is of type double precision, not numeric(10,2)",
+    "the primary key of distributor_a.prices is not (sku, currency)",
+)
+
+
+def test_the_runbook_has_these_sentences_as_they_are_said(database: Callable[[], str]) -> None:
+    types = {"sku": "text", "currency": "text", "amount": "decimal(10,2)"}
+    schema = DatasetSchema(
+        dataset="prices",
+        columns=tuple(Column(name=n, type=LogicalType.parse(t), nullable=n == "amount") for n, t in types.items()),
+        key=("sku", "currency"),
+    )
+    table = TableSpec(TableMapping(dataset="prices", into="prices"), schema)
+    seat = PostgreSQLSeat(database())
+    adapter = seat.adapter()
+    adapter.prepare("prod", "warehouse", (table,))
+    load(adapter, "b", 7)
+    flip(adapter)
+
+    said = ""
+    for statements in (
+        ("UPDATE distributor.active SET slot = 'a'", "UPDATE distributor.release SET release = 99"),
+        ("CREATE OR REPLACE VIEW public.prices AS SELECT * FROM distributor_b.prices",),
+        ("DROP VIEW public.prices",),
+        ("CREATE TABLE public.prices (sku text)",),
+        (
+            "ALTER TABLE distributor_a.prices DROP CONSTRAINT prices_pkey",
+            "ALTER TABLE distributor_b.prices ALTER COLUMN amount TYPE float8",
+        ),
+    ):
+        for statement in statements:
+            seat.run(statement)
+        said += " ".join(adapter.inspect([(table.mapping, schema)]))
+    adapter.close()
+    runbook = (Path(__file__).parents[2] / "docs" / "runbook.md").read_text(encoding="utf-8")
+    assert [sentence for sentence in SENTENCES if sentence not in said or f"| `{sentence}` |" not in runbook] == []
