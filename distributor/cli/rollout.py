@@ -126,6 +126,8 @@ def rollout(
     ],
 ) -> RolloutOutcome:
     """Show one rollout: its timeline, what each member did and how long, and the skew."""
+    if not rollout_id:
+        raise UsageError("no rollout is named", where="ID", mend="See `distributor rollouts`.")
     with desk.reading() as conn:
         record = find(conn, rollout_id)
         # The ledger remembers environments that the config has no more.
@@ -155,8 +157,6 @@ def find(conn: Connection, beginning: str) -> RolloutRecord:
     """The rollout whose id begins so. Raises UsageError when none does, or more than one."""
     from sqlalchemy import select
 
-    if not beginning:
-        raise UsageError("no rollout is named", where="ID", mend="See `distributor rollouts`.")
     from distributor.ledger.rollouts import rollout as by_id
     from distributor.ledger.tables import rollouts as table
 

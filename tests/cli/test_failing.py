@@ -15,6 +15,7 @@ from distributor.cli import main as program
 from distributor.errors import UsageError
 from tests.cli.conftest import Run, config_text
 
+HUGE = "9" * 20
 LEDGER_VERBS = [
     ("status",),
     ("status", "uat"),
@@ -92,6 +93,16 @@ def test_unknown_key_names_line_and_nearest_key(run: Run, tmp_path: Path) -> Non
         (("hold", "uat", "--reason", "r", "--until", "2001-01-01"), "past"),
         (("detach", "uat", "crm", "--reason", "r"), "pos"),
         (("status", "nowhere"), "uat"),
+        (("deploy", "uat", "--release", HUGE), "--release"),
+        (("refresh", "uat", "--release", HUGE), "--release"),
+        (("rollback", "uat", "--reason", "r", "--to", HUGE), "--to"),
+        (("changes", HUGE), "less than or equal to"),
+        (("changes", "1", "--limit", HUGE), "--limit"),
+        (("audit", "--limit", HUGE), "--limit"),
+        (("deadletter", "show", HUGE), "less than or equal to"),
+        (("deadletter", "retry", HUGE), "less than or equal to"),
+        (("refresh", "uat", "--systems", ",,"), "names nothing"),
+        (("rollout", ""), "no rollout is named"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else value,
 )
