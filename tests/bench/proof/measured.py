@@ -44,7 +44,7 @@ class UnprovenAdapter(MeasuredAdapter):
         """As the adapter's own, without sums."""
         with self._bulk.transaction() as transaction:
             transaction.later("SET CONSTRAINTS ALL IMMEDIATE")
-            yield _UnprovenLoading(transaction, slot, self._bulk, self._check)
+            yield _UnprovenLoading(transaction, slot, self._reason)
 
 
 class _UnprovenLoading(PostgreSQLLoading):
