@@ -264,6 +264,34 @@ def test_the_previous_release_in_the_other_slot_is_built_upon_and_may_be_altered
     assert not world.json("verify", "uat")["different"]
 
 
+def test_a_key_of_another_type_is_mended_by_loading_anew_and_stops_nobody(make_world: Callable[..., World]) -> None:
+    world = make_world(keep_previous="1h")
+    world.alter("pos", "online", "INSERT INTO {} VALUES (x'4259', NULL)")
+    world.alter("crm", "online", EDITS[0])
+    told = world.json("verify", "uat", "--repair")
+    assert named(told, "pos", "online") == [("\0b'BY'", "extra")]
+    assert [(system["mended"], system["remedy"]) for system in told["systems"]] == [
+        (True, "1 row mended"),
+        (True, "rows are stored under keys that no release can have: all was loaded anew"),
+    ]
+    # Nobody waits an hour for the old slots: they were mended before the verb came back.
+    for system in ("crm", "pos"):
+        assert world.content(system) == world.content(system, world.slot(system, "shadow")) == world.right(2)
+
+
+def test_an_old_slot_that_cannot_be_mended_is_not_called_mended(make_world: Callable[..., World]) -> None:
+    world = make_world()
+    world.settled()
+    table = world.slot("crm", "shadow")
+    world.alter("crm", "shadow", EDITS[0])
+    world.execute("crm", f"ALTER TABLE {table} ADD CONSTRAINT mine CHECK (name = 'by hand') NOT VALID")
+    ran = world.run("verify", "uat", "--repair", "--json", "--timeout", "20s", "--config", world.config)
+    assert ran.code in (1, 12), ran
+    [crm] = [system for system in ran.json["systems"] if system["system"] == "crm"]
+    assert (crm["mended"], crm["mending"] in ("late", "failed")) == (False, True), crm
+    assert crm["remedy"].startswith("not mended: ")
+
+
 def test_before_the_first_release_there_is_nothing_to_find(make_world: Callable[..., World]) -> None:
     world = make_world(releases=0)
     told = world.json("verify", "uat")
