@@ -20,44 +20,32 @@ import psycopg
 from distributor.demo import catalogue
 from distributor.demo.catalogue import DATASETS
 from distributor.demo.checks import Compared, compare, master_lines
-from distributor.demo.estate import EnvironmentPlan, Estate, SystemPlan
+from distributor.demo.estate import EnvironmentPlan, Estate
 from distributor.demo.readers import Place
 from distributor.local.postgresql import LocalPostgreSQL
 from distributor.local.rabbitmq import LocalRabbitMQ
 from distributor.telemetry.faults import Point
+from tests.chaos.cast import (
+    APART,
+    BROKER,
+    COORDINATORS,
+    DEADLINES,
+    ENVIRONMENT,
+    LEDGER,
+    MASTER,
+    PROCESSES,
+    PUBLISHER,
+    REQUIRED,
+    SYSTEMS,
+    TABLES,
+)
 from tests.chaos.keeper import Keeper, Restart
 from tests.chaos.lines import HOST, Line, Lines
 from tests.chaos.sight import DRIVER_ERRORS, LedgerSight, Noted, SystemSight, Watch
 
-ENVIRONMENT = "prod"
-_TABLES = {dataset: dataset for dataset in DATASETS}
-SYSTEMS = (
-    SystemPlan("crm", "postgresql", _TABLES),
-    SystemPlan("sales", "postgresql", _TABLES),
-    SystemPlan("pos", "sqlite", _TABLES),
-    SystemPlan("archive", "sqlite", _TABLES, required=False),
-)
-REQUIRED = frozenset(system.name for system in SYSTEMS if system.required)
-COORDINATORS = ("coordinator", "coordinator-2")
-PUBLISHER = "publisher"
-PROCESSES = (*COORDINATORS, PUBLISHER, *(system.name for system in SYSTEMS))
-BROKER, LEDGER, MASTER = "broker", "ledger", "master"
-APART = ("master", *(f"{ENVIRONMENT}_{s.name}" for s in SYSTEMS if s.adapter == "postgresql"))
-DEADLINES = {"stage_deadline": "10m", "flip_deadline": "3m", "resend_after": "1s"}
 CHANGED, SHELF_MB = 40, 48
 _KEPT_REVISIONS = 20
 _POLL = 0.03
-
-
-def kind_of(process: str) -> str:
-    """What a process is, for the matrix."""
-    if process in COORDINATORS:
-        return "coordinator"
-    if process == PUBLISHER:
-        return "publisher"
-    system = next(system for system in SYSTEMS if system.name == process)
-    store = "PostgreSQL" if system.adapter == "postgresql" else "SQLite"
-    return f"consumer, {store}" if system.required else f"consumer, {store}, optional"
 
 
 class Lab:
@@ -65,7 +53,7 @@ class Lab:
 
     def __init__(self, state: Path, products: int, seed: int, say: Callable[[str], None]) -> None:
         plan = EnvironmentPlan(ENVIRONMENT, "auto", SYSTEMS, keep_previous="200ms", flip_lead="30ms", more=DEADLINES)
-        self.estate = Estate(state, [plan], datasets=_TABLES, apart=APART, durable=True, announce=say)
+        self.estate = Estate(state, [plan], datasets=TABLES, apart=APART, durable=True, announce=say)
         self.say = say
         self.revision = 0
         self.poison: list[bytes] = []
@@ -110,9 +98,12 @@ class Lab:
         if hasattr(self, "watch"):
             self.watch.stop()
         self.keeper.stop()
-        sights = [self.ledger, *self.systems.values()] if hasattr(self, "systems") else []
-        for connection in (*sights, *([self._master] if self._master else [])):
-            connection.close()
+        if hasattr(self, "systems"):
+            self.ledger.close()
+            for system in self.systems.values():
+                system.close()
+        if self._master is not None:
+            self._master.close()
         self.net.stop()
         for shelf in self._shelves:
             subprocess.run(["umount", "--lazy", shelf], check=False)

@@ -7,20 +7,10 @@ from itertools import product
 from random import Random
 
 from distributor.telemetry.faults import Point
-from tests.chaos.faults import (
-    REVERTS,
-    CutLine,
-    Fault,
-    Frozen,
-    FullDisk,
-    KillAtPoint,
-    KillAtRandom,
-    KillInRevert,
-    RestartServer,
-    SilentLine,
-    WrongClock,
-)
-from tests.chaos.lab import BROKER, COORDINATORS, LEDGER, MASTER, PROCESSES, PUBLISHER, REQUIRED, SYSTEMS, kind_of
+from tests.chaos.cast import BROKER, COORDINATORS, LEDGER, MASTER, PROCESSES, PUBLISHER, REQUIRED, SYSTEMS, kind_of
+from tests.chaos.faults import Fault
+from tests.chaos.kills import REVERTS, Frozen, KillAtPoint, KillAtRandom, KillInRevert
+from tests.chaos.outages import CutLine, FullDisk, RestartServer, SilentLine, WrongClock
 
 CONSUMERS = tuple(system.name for system in SYSTEMS)
 _OF = {"publisher": (PUBLISHER,), "coordinator": COORDINATORS, "consumer": CONSUMERS}

@@ -11,8 +11,9 @@ from random import Random
 
 from distributor.errors import DistributorError
 from distributor.local.rabbitmq import LocalRabbitMQ
+from tests.chaos.cast import PUBLISHER
 from tests.chaos.faults import Fault, Struck, WrongEnd
-from tests.chaos.lab import PUBLISHER, Lab
+from tests.chaos.lab import Lab
 from tests.chaos.plan import drawn, every_fault
 from tests.chaos.report import Report
 
@@ -120,8 +121,8 @@ class Runner:
         finally:
             if struck.undo:
                 struck.undo()
-        if wrong := lab.differences():
-            self.report.lost.append(f"{named}: {'; '.join(wrong)}")
+        if differing := lab.differences():
+            self.report.lost.append(f"{named}: {'; '.join(differing)}")
         return struck.hit, recovery
 
     def _until(self, condition: Callable[[], bool], seconds: float, what: str) -> float:

@@ -13,8 +13,11 @@ import psycopg
 import pytest
 
 from distributor.telemetry.faults import Point
-from tests.chaos.faults import CutLine, Fault, KillAtPoint, KillAtRandom, RestartServer, Struck
-from tests.chaos.lab import BROKER, COORDINATORS, LEDGER, Lab
+from tests.chaos.cast import BROKER, COORDINATORS, LEDGER
+from tests.chaos.faults import Fault, Struck
+from tests.chaos.kills import KillAtPoint, KillAtRandom
+from tests.chaos.lab import Lab
+from tests.chaos.outages import CutLine, RestartServer
 from tests.chaos.report import Report
 from tests.chaos.runner import Runner
 

@@ -13,8 +13,8 @@ import pytest
 
 from distributor.telemetry import faults
 from distributor.telemetry.faults import KILLED, Point
-from tests.chaos.faults import REVERTS, KillAtPoint, KillInRevert
-from tests.chaos.lab import PROCESSES, REQUIRED, kind_of
+from tests.chaos.cast import PROCESSES, REQUIRED, kind_of
+from tests.chaos.kills import REVERTS, KillAtPoint, KillInRevert
 from tests.chaos.plan import drawn, every_fault, victims_of
 
 ROOT = Path(__file__).parents[2]
