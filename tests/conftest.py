@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from distributor.telemetry.logs import configure_logs
 from tests.services.postgresql import PostgreSQLServer, running_postgresql
@@ -22,6 +23,9 @@ _used = pytest.StashKey[dict[str, str]]()
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_used] = {}
     configure_logs("console", "info")
+    # How long an example takes says something of the machine, and nothing of the code.
+    settings.register_profile("patient", deadline=None)
+    settings.load_profile("patient")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
