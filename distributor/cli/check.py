@@ -62,7 +62,7 @@ def check(desk: Desk) -> Checked:
         if settings.environment(environment).audit == "never":
             findings.note(
                 environment,
-                "slots are audited only when somebody asks (`audit = \"never\"`)",
+                'slots are audited only when somebody asks (`audit = "never"`)',
                 f"Run `distributor verify {environment}` from time to time: nothing else finds hand edits.",
             )
         for system in settings.environment(environment).systems:
