@@ -14,9 +14,10 @@ pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
     "bounds",
     [
         Bounds(wishes=DEPLOY_2, epochs=3),
-        Bounds(required=("a", "b", "c"), wishes=DEPLOY_1, epochs=2),
+        Bounds(wishes=DEPLOY_1, epochs=2, refusals=True, misfits=True, greetings=True, holds=True),
+        Bounds(required=("a", "b", "c"), wishes=DEPLOY_1, epochs=2, misfits=True),
     ],
-    ids=["two members, two releases", "three members"],
+    ids=["two members, two releases", "two members, everything", "three members"],
 )
 def test_nothing_breaks_with_all_rules(bounds: Bounds) -> None:
     assert walk(bounds).complete
