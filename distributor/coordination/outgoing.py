@@ -16,6 +16,7 @@ from distributor.telemetry.clock import new_id
 from distributor.wire import topology
 from distributor.wire.messages import (
     AbandonCommand,
+    AuditCommand,
     FlipCommand,
     MemberCommand,
     RepairCommand,
@@ -35,38 +36,29 @@ def messages(
     for command in commands:
         member = environment.members.get(command.member)
         data = wire(command, environment.name, manifests, member.clock if member else Clock())
-        found.append(
-            OutgoingMessage(
-                message_id=new_id(),
-                exchange=topology.COMMANDS,
-                routing_key=topology.command_key(environment.name, command.member),
-                type=data.TYPE,
-                subject=f"{environment.name}/{command.member}",
-                body=data.model_dump_json().encode(),
-                traceparent=traceparent,
-                created_at=at,
-            )
-        )
+        found.append(addressed(data, at, traceparent))
     return found
+
+
+def addressed(data: MemberCommand | AuditCommand, at: datetime, traceparent: str | None) -> OutgoingMessage:
+    """A message for one member's queue."""
+    return OutgoingMessage(
+        message_id=new_id(),
+        exchange=topology.COMMANDS,
+        routing_key=topology.command_key(data.environment, data.system),
+        type=data.TYPE,
+        subject=f"{data.environment}/{data.system}",
+        body=data.model_dump_json().encode(),
+        traceparent=traceparent,
+        created_at=at,
+    )
 
 
 def wire(command: Command, environment: str, manifests: dict[int, str | None], clock: Clock) -> MemberCommand:
     """One command as its message. `manifests` holds the sha256 of every release that commands load."""
     match command:
-        case Stage(repair=repair) if repair:
-            return RepairCommand(
-                environment=environment,
-                system=command.member,
-                epoch=command.epoch,
-                rollout_id=command.rollout_id,
-                release=command.release,
-                manifest=manifests[command.release],
-                from_release=command.from_release,
-                void=command.void,
-                repair=repair,
-            )
         case Stage():
-            return StageCommand(
+            stage = StageCommand(
                 environment=environment,
                 system=command.member,
                 epoch=command.epoch,
@@ -76,6 +68,7 @@ def wire(command: Command, environment: str, manifests: dict[int, str | None], c
                 from_release=command.from_release,
                 void=command.void,
             )
+            return RepairCommand(**stage.model_dump(), repair=command.repair) if command.repair else stage
         case Flip():
             return FlipCommand(
                 environment=environment,

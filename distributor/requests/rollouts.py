@@ -214,15 +214,20 @@ def _manifest(conn: Connection, store: Store, number: int) -> Manifest | None:
     return read_manifest(store, releases.release(conn, number).manifest)
 
 
-def _refuse_split(
-    settings: Settings, environment: str, systems: Collection[str], release: int | None, shown: int
-) -> None:
+def known_systems(settings: Settings, environment: str, systems: Collection[str]) -> None:
+    """Raises UsageError for an unknown environment, and for a system that it has not."""
     members = settings.environment(environment).systems
     for system in systems:
         if system not in members:
             raise UsageError(
                 f"there is no system {system!r} in {environment}", where="config", mend=f"Known: {', '.join(members)}."
             )
+
+
+def _refuse_split(
+    settings: Settings, environment: str, systems: Collection[str], release: int | None, shown: int
+) -> None:
+    known_systems(settings, environment, systems)
     if release is not None and release != shown:
         raise RefusedError(
             f"release {release} in {', '.join(sorted(systems))} alone would split {environment}, which shows {shown}",

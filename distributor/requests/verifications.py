@@ -7,18 +7,17 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Engine
 
-from distributor.errors import RefusedError, UsageError
+from distributor.coordination.outgoing import addressed
+from distributor.errors import RefusedError
 from distributor.ledger import audit, outbox, verifications
 from distributor.ledger.engine import transaction
-from distributor.ledger.outbox import OutgoingMessage
 from distributor.ledger.verifications import ROUND, Verification
-from distributor.requests.rollouts import ask, configured
+from distributor.requests.rollouts import ask, configured, known_systems
 from distributor.rollout.state import Cause, Environment, Requirement
 from distributor.settings import Settings
 from distributor.store.base import Store
 from distributor.telemetry.clock import new_id, now
 from distributor.telemetry.tracing import current_traceparent
-from distributor.wire import topology
 from distributor.wire.messages import AuditCommand, AuditDepth
 
 FIRST = 1
@@ -62,7 +61,7 @@ def begin_verification(
     `shadow`: of both slots, not of the online one alone. Raises UsageError for an unknown environment or system,
     RefusedError when nobody is left to ask.
     """
-    _known(settings, environment, systems)
+    known_systems(settings, environment, systems)
     with transaction(engine) as conn:
         state = configured(conn, settings, environment)
         members = [name for name in settings.environment(environment).systems if name in state.members]
@@ -98,18 +97,7 @@ def ask_audit(
             shadow=question.shadow,
             tables={name: tuple(sorted(numbers)) for name, numbers in question.tables.items()},
         )
-        messages.append(
-            OutgoingMessage(
-                message_id=new_id(),
-                exchange=topology.COMMANDS,
-                routing_key=topology.command_key(verification.environment, system),
-                type=command.TYPE,
-                subject=f"{verification.environment}/{system}",
-                body=command.model_dump_json().encode(),
-                traceparent=current_traceparent(),
-                created_at=at,
-            )
-        )
+        messages.append(addressed(command, at, current_traceparent()))
     outbox.enqueue(conn, messages)
 
 
@@ -152,12 +140,3 @@ def repair(
             systems=systems,
             repairs=repairs,
         )
-
-
-def _known(settings: Settings, environment: str, systems: Collection[str]) -> None:
-    members = settings.environment(environment).systems
-    for system in systems:
-        if system not in members:
-            raise UsageError(
-                f"there is no system {system!r} in {environment}", where="config", mend=f"Known: {', '.join(members)}."
-            )
