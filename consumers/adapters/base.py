@@ -16,12 +16,14 @@ import pyarrow as pa
 from distributor.mapping.tables import TableMapping
 from distributor.model.certificate import Bucket, TableCertificate
 from distributor.model.dataset import DatasetSchema
+from distributor.model.unfit import Unfit
 from distributor.rollout.member_row import MemberRow, SlotName
 
 
 @dataclass(frozen=True, slots=True)
 class TableSpec:
-    """One table of the system: its mapping and shape. `name` is what readers see."""
+    """One table of the system: its mapping, and its own shape (the mapped columns, under the dataset's name, which
+    begins every row's text). `name` is what readers see."""
 
     mapping: TableMapping
     schema: DatasetSchema
@@ -82,6 +84,15 @@ class KnowsObstacles(Protocol):
     def waits_for(self) -> Obstacle:
         """Asks the store, on a connection of its own. Called from another thread while the adapter's work goes on,
         which it neither disturbs nor waits for. Raises UnreachableError when the store does not answer."""
+
+
+@runtime_checkable
+class Judges(Protocol):
+    """An adapter of a store that cannot hold every canonical text. One that can need not be able to."""
+
+    def unfit(self, batch: Batch) -> Sequence[Unfit]:
+        """Every value among the upserts that the store cannot hold, at most one per row; looks at the batch alone, so
+        it may be asked at any time. Such rows are never handed to `Loading.apply`."""
 
 
 class MemberTransaction(Protocol):

@@ -7,8 +7,8 @@ from contextlib import suppress
 
 import pytest
 
-from consumers.adapters.base import Adapter, Touched
-from consumers.conformance.hands import certificate_of, flip, holding, load, looking, rows_of, second, watched
+from consumers.adapters.base import Adapter, Judges, Touched
+from consumers.conformance.hands import certificate_of, fitting, flip, holding, load, looking, rows_of, second, watched
 from consumers.conformance.proof import ProofConformance
 from consumers.conformance.samples import (
     KEY_TABLE,
@@ -23,6 +23,7 @@ from consumers.conformance.samples import (
 from consumers.conformance.seat import Reader, Seat, Sight
 from distributor.errors import DistributorError, SystemAlteredError
 from distributor.model.certificate import EMPTY_TABLE
+from distributor.model.unfit import shortened
 from distributor.rollout.member_row import MemberRow, Slot, other
 
 ENVIRONMENT, SYSTEM = "prod", "crm"
@@ -50,7 +51,7 @@ class AdapterConformance(ProofConformance):
         reader.close()
 
     def test_preparing_again_changes_nothing(self, seat: Seat, adapter: Adapter, reader: Reader) -> None:
-        rows = nasty_rows()
+        rows = fitting(adapter, SAMPLE_TABLE, nasty_rows())
         load(adapter, "b", 1, batch(SAMPLE_TABLE, rows))
         flip(adapter)
         with second(seat) as other_adapter:
@@ -79,7 +80,7 @@ class AdapterConformance(ProofConformance):
         assert reader.look(SAMPLE_TABLE) == Sight(0, frozenset())
 
     def test_every_value_comes_back_as_it_was(self, adapter: Adapter, reader: Reader) -> None:
-        rows = nasty_rows()
+        rows = fitting(adapter, SAMPLE_TABLE, nasty_rows())
         (touched,) = load(adapter, "b", 1, batch(SAMPLE_TABLE, rows))
         flip(adapter)
         assert reader.look(SAMPLE_TABLE).rows == frozenset(rows)
@@ -87,8 +88,22 @@ class AdapterConformance(ProofConformance):
         assert touched == Touched(EMPTY_TABLE, certificate_of(SAMPLE_TABLE, rows))
         assert adapter.audit("b", SAMPLE_TABLE) == touched.after
 
-    def test_every_value_can_be_overwritten_and_deleted(self, adapter: Adapter) -> None:
+    def test_what_a_store_cannot_hold_is_named(self, adapter: Adapter) -> None:
         rows = nasty_rows()
+        if not isinstance(adapter, Judges):
+            assert fitting(adapter, SAMPLE_TABLE, rows) == rows
+            return
+        told = adapter.unfit(batch(SAMPLE_TABLE, rows, rows))
+        by_key = {row[:2]: dict(zip(SAMPLE_TABLE.schema.column_names, row, strict=True)) for row in rows}
+        assert len({unfit.key for unfit in told}) == len(told) < len(rows) / 4
+        for unfit in told:
+            assert (unfit.table, unfit.dataset) == (SAMPLE_TABLE.name, SAMPLE_TABLE.schema.dataset)
+            assert by_key[unfit.key][unfit.column] is not None
+            assert unfit.value == shortened(by_key[unfit.key][unfit.column])
+            assert unfit.why[:1].islower()
+
+    def test_every_value_can_be_overwritten_and_deleted(self, adapter: Adapter) -> None:
+        rows = fitting(adapter, SAMPLE_TABLE, nasty_rows())
         blank = [(row[0], row[1], *(None for _ in row[2:])) for row in rows]
         load(adapter, "b", 1, batch(SAMPLE_TABLE, rows))
         (emptied, filled, gone) = load(
@@ -131,7 +146,9 @@ class AdapterConformance(ProofConformance):
 
     def test_applying_again_changes_nothing(self, adapter: Adapter) -> None:
         piece = batch(
-            SAMPLE_TABLE, nasty_rows(), [("not there", "7", *(None for _ in SAMPLE_TABLE.schema.columns[2:]))]
+            SAMPLE_TABLE,
+            fitting(adapter, SAMPLE_TABLE, nasty_rows()),
+            [("not there", "7", *(None for _ in SAMPLE_TABLE.schema.columns[2:]))],
         )
         first, again = load(adapter, "b", 1, piece, piece)
         (later,) = load(adapter, "b", 1, piece)
@@ -244,7 +261,7 @@ class AdapterConformance(ProofConformance):
     def test_an_altered_table_is_named(self, seat: Seat, adapter: Adapter) -> None:
         seat.drop_column(SAMPLE_TABLE, "ratio")
         with pytest.raises(SystemAlteredError, match=r"all types.*ratio"), adapter.loading("b") as loading:
-            loading.apply(batch(SAMPLE_TABLE, nasty_rows()))
+            loading.apply(batch(SAMPLE_TABLE, fitting(adapter, SAMPLE_TABLE, nasty_rows())))
         with second(seat) as later, pytest.raises(SystemAlteredError, match=r"all types.*ratio"):
             later.prepare(ENVIRONMENT, SYSTEM, TABLES)
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from consumers.adapters.base import Adapter, Batch, TableSpec, Touched
-from consumers.conformance.samples import PRICE_TABLE, Row
+from consumers.adapters.base import Adapter, Batch, Judges, TableSpec, Touched
+from consumers.conformance.samples import PRICE_TABLE, Row, batch
 from consumers.conformance.seat import Reader, Seat, Sight
 from distributor.model.certificate import TableCertificate, certify
 from distributor.rollout.member_row import MemberRow, Slot, SlotIdentity, SlotName, other
@@ -40,6 +40,15 @@ def flip(adapter: Adapter) -> None:
     with adapter.member() as member:
         row = member.row
         member.save(row.model_copy(update={"active": other(row.active), "flipped_at": _FLIPPED_AT}))
+
+
+def fitting(adapter: Adapter, table: TableSpec, rows: Iterable[Row]) -> list[Row]:
+    """The rows that the adapter's store can hold, by what the adapter itself says."""
+    found = list(rows)
+    if not isinstance(adapter, Judges):
+        return found
+    bad = {unfit.key for unfit in adapter.unfit(batch(table, found))}
+    return [row for row in found if tuple(row[at] for at in table.schema.key_positions) not in bad]
 
 
 class Sights:

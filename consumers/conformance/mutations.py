@@ -6,7 +6,7 @@ new in it, one differs from the first release in every column and one only in `n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -53,6 +53,8 @@ _TYPES = {name: type_ for name, type_, *_ in _COLUMNS}
 _SECOND, _FIRST, _THIRD = ({column[0]: column[place] for column in _COLUMNS[2:]} for place in (2, 3, 4))
 
 Rows = Mapping[Row, Row]
+Takes = Callable[[str, str | None], bool]
+"""Whether a store can hold a text in a column of PROOF."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +86,13 @@ class Mutation:
 
 
 class Script:
-    """Both releases, by key, and the mutations of the second one."""
+    """Both releases, by key, and the mutations of the second one. Values that a store cannot hold do not occur."""
 
-    def __init__(self, oddities: Sequence[Oddity] = ()) -> None:
-        values = _values(oddities)
+    def __init__(self, oddities: Sequence[Oddity] = (), takes: Takes = lambda _column, _value: True) -> None:
+        self._takes = takes
+        oddities = [odd for odd in oddities if takes(odd.column, odd.was)]
+        values = self._values(oddities)
+        keys = [move for move in KEYS if takes("code", move[1]) and takes("code", move[2])]
         self.first: dict[Row, Row] = {}
         self.second: dict[Row, Row] = {}
         self.places: dict[tuple[str, str | None], Row] = {}
@@ -98,7 +103,7 @@ class Script:
             if number % 3:
                 old = _FIRST if number % 3 == 1 else {**_named(row), "note": "first"}
                 self.first[row[:2]] = _row("row", number, old)
-        for code, number in (*((code, 7) for code in dict.fromkeys(code for _, code, _ in KEYS)), ("K", 11)):
+        for code, number in (*((code, 7) for code in dict.fromkeys(code for _, code, _ in keys)), ("K", 11)):
             self._second(code, number)
         for number in range(6):
             self.first["gone", str(number)] = _row("gone", number, _FIRST)
@@ -108,7 +113,19 @@ class Script:
         self.written = [row for key, row in self.second.items() if self.first.get(key) != row]
         self.kept = [row for key, row in self.second.items() if self.first.get(key) == row]
         self.touched = {row[:2] for row in (*self.written, *self.deleted)}
-        self.mutations = [*self._cells(oddities), *self._columns(), *self._keys(), *self._rows(), *self._many()]
+        self.mutations = [*self._cells(oddities), *self._columns(), *self._keys(keys), *self._rows(), *self._many()]
+
+    def _values(self, oddities: Sequence[Oddity]) -> dict[str, list[str | None]]:
+        """Column → everything that is to be altered in it."""
+        found = {column: [was for _, was, _ in changes] for column, changes in ALTERED.items()}
+        for column, spellings in SPELLED.items():
+            found[column] += [was for _, was, _ in spellings]
+        for odd in oddities:
+            found[odd.column].append(odd.was)
+        return {
+            column: [text for text in dict.fromkeys(texts) if self._takes(column, text)]
+            for column, texts in found.items()
+        }
 
     def _second(self, code: str, number: int, own: Mapping[str, str | None] | None = None) -> Row:
         row = _row(code, number, {**_SECOND, **(own or {})})
@@ -118,10 +135,14 @@ class Script:
     def _cells(self, oddities: Sequence[Oddity]) -> Iterator[Mutation]:
         for column, changes in ALTERED.items():
             for damage, was, became in changes:
+                if not (self._takes(column, was) and self._takes(column, became)):
+                    continue
                 row = self.places[column, was]
                 yield Mutation(damage, _TYPES[column], (Put(_with(row, column, became)),), f"{was!r} → {became!r}"[:80])
         for column, spellings in SPELLED.items():
             for what, was, became in spellings:
+                if not self._takes(column, was):
+                    continue
                 row = self.places[column, was]
                 yield Mutation(Damage.SPELLED, _TYPES[column], (Put(_with(row, column, became)),), what)
         for odd in oddities:
@@ -150,8 +171,8 @@ class Script:
         joined = _with(_with(row, "title", f"{row[2]}{row[3]}"), "note", "")
         yield Mutation(Damage.NEIGHBOUR, "text", (Put(joined),), "the next column's text joined to this one's")
 
-    def _keys(self) -> Iterator[Mutation]:
-        moves = [(damage, was, 7, became, 7) for damage, was, became in KEYS]
+    def _keys(self, keys: Sequence[tuple[Damage, str, str]]) -> Iterator[Mutation]:
+        moves = [(damage, was, 7, became, 7) for damage, was, became in keys]
         moves += [(Damage.KEY, "A-100", 7, "A-100", number) for number in (8, -7, 70, 0, 2**63 - 1)]
         moves += [
             (Damage.KEY, "K", 11, "K1", 1),
@@ -213,16 +234,6 @@ class Script:
         yield Mutation(Damage.REWRITTEN, "row", (Drop(rows[0][:2]), Put(rows[0])), "one, deleted and inserted")
         away, back = (Drop(row[:2]) for row in both), (Put(row) for row in reversed(both))
         yield Mutation(Damage.REWRITTEN, "row", (*away, *back), "all, in another order")
-
-
-def _values(oddities: Iterable[Oddity]) -> dict[str, list[str | None]]:
-    """Column → everything that is to be altered in it."""
-    found = {column: [was for _, was, _ in changes] for column, changes in ALTERED.items()}
-    for column, spellings in SPELLED.items():
-        found[column] += [was for _, was, _ in spellings]
-    for odd in oddities:
-        found[odd.column].append(odd.was)
-    return {column: list(dict.fromkeys(texts)) for column, texts in found.items()}
 
 
 def _row(code: str, number: int, values: Mapping[str, str | None]) -> Row:

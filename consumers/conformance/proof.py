@@ -23,7 +23,7 @@ from consumers.adapters.base import Adapter, Batch, Touched
 from consumers.conformance.alterations import Damage
 from consumers.conformance.by_the_page import Sums, folded, sums_of, told
 from consumers.conformance.edits import Drop, Edit, Put
-from consumers.conformance.hands import load
+from consumers.conformance.hands import fitting, load
 from consumers.conformance.mutations import PROOF_TABLE, Mutation, Rows, Script
 from consumers.conformance.samples import Row, batch
 from consumers.conformance.seat import Meddler, Seat
@@ -72,9 +72,14 @@ class Proof:
     def __init__(self, adapter: Adapter, meddler: Meddler) -> None:
         self.adapter = adapter
         self.meddler = meddler
-        self.script = Script(meddler.oddities)
+        self.script = Script(meddler.oddities, self._takes)
         self._before = sums_of(PROOF_TABLE, self.script.first.values())
         self._expected = sums_of(PROOF_TABLE, self.script.second.values())
+
+    def _takes(self, column: str, value: str | None) -> bool:
+        code, number = (value, "0") if column == "code" else ("x", "0")
+        row = {**dict.fromkeys(PROOF_TABLE.schema.column_names), "code": code, "number": number, column: value}
+        return bool(fitting(self.adapter, PROOF_TABLE, [tuple(row.values())]))
 
     def trials(self) -> Iterator[Trial]:
         """L2 first, on a slot that has the first release; then L3, on one that has the second. Both slots end as

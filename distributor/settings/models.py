@@ -91,11 +91,17 @@ class StoreSettings(Section):
 class MemberSettings(Section):
     """A system inside an environment."""
 
-    adapter: str = Field(description="what knows its store: postgresql, sqlite")
-    url: str = Field(description="the system's store; sqlite:///path/to/file.db for SQLite")
+    adapter: str = Field(description="what knows its store: postgresql, mariadb, sqlite, parquet, redis, files")
+    url: str = Field(
+        description="the system's store: postgresql://… and mariadb://user:password@host:port/database,"
+        " sqlite:///path/to/file.db, parquet:///path/to/directory, files:///path/to/directory, redis://host:port/0"
+    )
     required: bool = Field(default=True, description="false: it may lag, and nobody waits for it")
     schema_: str = Field(
         default="public", alias="schema", description="PostgreSQL: the schema in which readers find the tables"
+    )
+    options: dict[str, str | int | bool] = Field(
+        default_factory=dict, description="what only this adapter knows; its page in docs/adapters has the list"
     )
     state: Path | None = Field(
         default=None, description="the consumer's own directory; default: .distributor/consumers/ENV.SYSTEM"
