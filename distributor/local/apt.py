@@ -1,4 +1,4 @@
-"""Installs RabbitMQ with the system's package manager, without letting it start a system broker."""
+"""Installs a server with the system's package manager, without letting it start a system service."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from pathlib import Path
 
 from distributor.errors import UnreachableError
 
-PACKAGE = "rabbitmq-server"
 POLICY = Path("/usr/sbin/policy-rc.d")
 _DENY_ALL = "#!/bin/sh\n# distributor is installing a package; this file goes when it is done\nexit 101\n"
 
@@ -32,15 +31,23 @@ def can_install() -> bool:
 
 
 def install_rabbitmq(announce: Callable[[str], None], log: Path) -> None:
-    """Installs the package; what apt says goes to `log`. Raises UnreachableError when apt fails."""
+    """Installs RabbitMQ; see `install_package`."""
+    install_package("rabbitmq-server", announce, log, thing="broker")
+
+
+def install_package(
+    package: str, announce: Callable[[str], None], log: Path, *, thing: str = "server", unit: str = ""
+) -> None:
+    """Installs a package and none of its services is started; what apt says goes to `log`. `thing` is what it brings
+    and `unit` the name of its service where that is not the package's. Raises UnreachableError when apt fails."""
     prefix = root_prefix() or []
     announce(
-        "installing rabbitmq-server with apt-get. No system broker is started now, a private one is used; "
-        "to keep it from starting with the machine: systemctl disable rabbitmq-server"
+        f"installing {package} with apt-get. No system {thing} is started now, a private one is used; "
+        f"to keep it from starting with the machine: systemctl disable {unit or package}"
     )
     with services_held_back(prefix):
         _apt(prefix, ["update", "-q"], log)
-        _apt(prefix, ["install", "-q", "-y", "--no-install-recommends", PACKAGE], log)
+        _apt(prefix, ["install", "-q", "-y", "--no-install-recommends", package], log)
 
 
 @contextlib.contextmanager
