@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -38,23 +37,6 @@ class ChangesetWriter:
         """The parent's certificate, without the rows before, with the rows after."""
         return self._before.plus(self._sums.certificate)
 
-    def write(self, blocks: Iterable[Block]) -> None:
-        """Takes changes in the columns of a chunk."""
-        names = changeset_schema(self._schema).names
-        for block in blocks:
-            self.add(block.table(names))
-
-    def inserting(self, blocks: Iterable[Block]) -> Iterator[Block]:
-        """Hands rows through, each taken as an insert."""
-        schema = changeset_schema(self._schema)
-        width = len(self._schema.columns)
-        for block in blocks:
-            rows = block.table(self._schema.column_names)
-            ops = pa.repeat(pa.scalar(Op.INSERT.value), rows.num_rows)
-            before = [pa.nulls(rows.num_rows, pa.string())] * width
-            self.add(pa.table([ops, *before, *rows.columns], schema=schema))
-            yield block
-
     def add(self, table: pa.Table) -> None:
         """Takes a piece of changes, at most CHUNK_ROWS rows."""
         for op in Op:
@@ -67,3 +49,11 @@ class ChangesetWriter:
         after = table.filter(pc.not_equal(table[OP], pa.scalar(Op.DELETE.value))).columns[width + 1 :]
         for columns, sign in ((before, -1), (after, 1)):
             self._sums.add(self._schema.dataset, self._schema.key_positions, columns, sign)
+
+
+def inserts(schema: DatasetSchema, block: Block) -> pa.Table:
+    """Rows, each as an insert, in the columns of a chunk."""
+    rows = block.table(schema.column_names)
+    ops = pa.repeat(pa.scalar(Op.INSERT.value), rows.num_rows)
+    before = [pa.nulls(rows.num_rows, pa.string())] * len(schema.columns)
+    return pa.table([ops, *before, *rows.columns], schema=changeset_schema(schema))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from distributor.capture.inspect import Source
@@ -25,12 +24,6 @@ def settled(source: Source, known: DatasetSchema | None) -> Source:
             "Nothing is lost: what changes meanwhile goes into the next release.",
         )
     return replace(source, schema=known)
-
-
-def next_schemas(schemas: tuple[DatasetSchema, ...], sources: Mapping[str, Source]) -> tuple[DatasetSchema, ...]:
-    """Shapes of the next release: the config's datasets, then those that left the config and stay as they are."""
-    left = tuple(schema for schema in schemas if schema.dataset not in sources)
-    return tuple(source.schema for source in sources.values()) + left
 
 
 def _changes(known: DatasetSchema, now: DatasetSchema) -> list[str]:

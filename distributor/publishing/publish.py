@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
+from functools import partial
 from typing import Self
 
 import psycopg
-from psycopg import IsolationLevel, sql
+from psycopg import IsolationLevel
 from sqlalchemy import Connection, Engine
 
 from distributor.capture.fixed import clear_errors, connect, where_of
-from distributor.capture.inspect import Source, inspect, table_identifier
-from distributor.capture.journal import Taken, take
-from distributor.capture.rows import Block, all_rows, rows_of_keys
-from distributor.capture.triggers import CaptureState, journal_exists, state
+from distributor.capture.rows import Block
 from distributor.ledger.engine import ledger_engine, transaction
 from distributor.ledger.releases import head, insert_release, publish_lock
-from distributor.model.certificate import EMPTY_TABLE, Certificate, TableCertificate
-from distributor.model.manifest import ZERO, Chunk, Counts, Manifest
-from distributor.publishing import image, keyed
-from distributor.publishing.ahead import ahead
-from distributor.publishing.changeset import ChangesetWriter
-from distributor.publishing.compare import Comparison
-from distributor.publishing.drift import next_schemas, settled
+from distributor.model.manifest import ZERO, Manifest
+from distributor.publishing import image
+from distributor.publishing.carrying import Carrying
+from distributor.publishing.looking import look
+from distributor.publishing.parent import Parent, next_manifest
 from distributor.publishing.result import Progress, PublishResult, Stopwatch
 from distributor.settings.models import Settings
 from distributor.store.base import Store
@@ -35,29 +27,6 @@ from distributor.store.chunks import read_manifest, write_manifest
 from distributor.telemetry.clock import now
 from distributor.telemetry.faults import Point, point
 from distributor.telemetry.tracing import current_traceparent, span
-
-_LOCK_TIMEOUT = "5s"
-
-
-@dataclass(frozen=True, slots=True)
-class _Parent:
-    """The release on which the next one stands; release 0 has no manifest."""
-
-    release: int
-    sha256: str | None
-    manifest: Manifest | None
-
-    def certificate(self, dataset: str) -> TableCertificate:
-        return self.manifest.certificate.tables.get(dataset, EMPTY_TABLE) if self.manifest else EMPTY_TABLE
-
-
-@dataclass(frozen=True, slots=True)
-class _Changed:
-    """A dataset's part of the release."""
-
-    chunks: tuple[Chunk, ...]
-    counts: Counts
-    certificate: TableCertificate
 
 
 def publish(
@@ -127,40 +96,20 @@ class Publisher:
         with watch.phase("connect"):
             master = self._connected()
         with watch.phase("journal"), clear_errors(self._where):
-            sources, taken = self._look(master, parent)
+            found = look(master, self._settings.master.datasets, parent)
         point(Point.JOURNAL_TAKEN)
         with clear_errors("ledger"):
             image.prepare(raw)
-            compared = image.sources(raw)
-        identities = {name: source.identity for name, source in sources.items()}
-        known = {schema.dataset for schema in parent.manifest.schemas} if parent.manifest else set()
-        whole = {name for name in sources if name in taken.whole or identities[name] != compared.get(name)}
-        store = None if dry_run else self._store
-        writers = {name: ChangesetWriter(s.schema, store, parent.certificate(name)) for name, s in sources.items()}
-        keyed_sources = [name for name in sources if name in known and name not in whole and taken.keys.get(name)]
-        with clear_errors("ledger"):
-            for name, source in sources.items():
-                if name not in known:
-                    with watch.phase("read"):
-                        rows = self._told(all_rows(master, source), name, hear)
-                        image.fill(raw, source.schema, writers[name].inserting(rows))
-                elif name in whole:
-                    self._compare(raw, source, self._told(all_rows(master, source), name, hear), writers[name], watch)
-            blocks = (
-                (name, block)
-                for name in keyed_sources
-                for block in self._told(rows_of_keys(master, sources[name], taken.keys[name]), name, hear)
+            carrying = Carrying(
+                raw, master, found, parent, None if dry_run else self._store, watch, partial(self._told, hear)
             )
-            for name, read in groupby(ahead(blocks), itemgetter(0)):
-                self._compare_keyed(raw, sources[name], (block for _, block in read), writers[name], watch)
-        changed = {name: _Changed(tuple(w.chunks), w.counts, w.certificate) for name, w in writers.items()}
-        if moved := {name: at for name, at in identities.items() if compared.get(name) != at}:
-            image.save_sources(raw, moved)
-        counts = {name: part.counts for name, part in changed.items()}
-        result = PublishResult(None, None, counts, tuple(sorted(whole)), watch.phases)
-        if dry_run or not (result.rows or sources.keys() - known):
+            parts = carrying.carry()
+        # Here the image is of the next release, whose manifest is not made yet.
+        counts = {name: part.counts for name, part in parts.items()}
+        result = PublishResult(None, None, counts, tuple(sorted(carrying.whole)), watch.phases)
+        if dry_run or not (result.rows or carrying.new):
             return result
-        manifest = self._manifest(parent, sources, changed)
+        manifest = next_manifest(parent, found.sources, parts, now())
         point(Point.CHUNKS_STORED)
         with watch.phase("store"):
             sha256 = write_manifest(self._store, manifest)
@@ -171,71 +120,15 @@ class Publisher:
         self._newest = sha256, manifest
         return PublishResult(manifest.release, sha256, counts, result.whole, watch.phases)
 
-    def _look(self, master: psycopg.Connection, parent: _Parent) -> tuple[dict[str, Source], Taken]:
-        """Locks, then looks: the snapshot must be younger than the locks (a TRUNCATE that commits is no deletion)."""
-        datasets = self._settings.master.datasets
-        tables = sql.SQL(", ").join(table_identifier(datasets[name].table) for name in sorted(datasets))
-        master.execute(
-            sql.SQL("SET LOCAL lock_timeout = {}; LOCK TABLE {} IN ACCESS SHARE MODE").format(_LOCK_TIMEOUT, tables)
-        )
-        known = {schema.dataset: schema for schema in parent.manifest.schemas} if parent.manifest else {}
-        sources = {name: settled(found, known.get(name)) for name, found in inspect(master, datasets).items()}
-        unseen = {name for name, found in sources.items() if state(found, master) is not CaptureState.INSTALLED}
-        taken = take(master, list(datasets)) if journal_exists(master) else Taken()
-        return sources, Taken(taken.keys, taken.whole | unseen)
-
-    @staticmethod
-    def _compare(
-        raw: psycopg.Connection,
-        source: Source,
-        rows: Iterable[Block],
-        writer: ChangesetWriter,
-        watch: Stopwatch,
-    ) -> None:
-        comparison = Comparison(raw, source.schema)
-        with watch.phase("read"):
-            comparison.receive(rows)
-        with watch.phase("compare"):
-            writer.write(comparison.changes())
-        with watch.phase("image"):
-            comparison.apply(writer.counts)
-            comparison.close()
-
-    @staticmethod
-    def _compare_keyed(
-        raw: psycopg.Connection, source: Source, rows: Iterable[Block], writer: ChangesetWriter, watch: Stopwatch
-    ) -> None:
-        """While the ledger writes a block to the image, the block's chunk and certificates are made."""
-        with watch.phase("compare"), ThreadPoolExecutor(1) as hand:
-            for changes in keyed.differences(raw, source.schema, rows):
-                applied = hand.submit(keyed.apply, raw, source.schema, changes)
-                writer.add(changes)
-                applied.result()
-
-    def _manifest(self, parent: _Parent, sources: dict[str, Source], changed: dict[str, _Changed]) -> Manifest:
-        before = parent.manifest
-        certificates = dict(before.certificate.tables) if before else {}
-        certificates.update({name: part.certificate for name, part in changed.items()})
-        return Manifest(
-            release=parent.release + 1,
-            parent_release=parent.release,
-            parent=parent.sha256,
-            created_at=now(),
-            schemas=next_schemas(before.schemas if before else (), sources),
-            chunks=tuple(chunk for part in changed.values() for chunk in part.chunks),
-            counts={name: part.counts for name, part in changed.items()},
-            certificate=Certificate(tables=certificates),
-        )
-
-    def _parent(self, ledger: Connection) -> _Parent:
+    def _parent(self, ledger: Connection) -> Parent:
         newest = head(ledger)
         if newest is None:
-            return _Parent(ZERO, None, None)
+            return Parent(ZERO, None, None)
         if self._newest is None or self._newest[0] != newest.manifest:
             self._newest = newest.manifest, read_manifest(self._store, newest.manifest)
-        return _Parent(newest.number, *self._newest)
+        return Parent(newest.number, *self._newest)
 
-    def _told(self, blocks: Iterator[Block], dataset: str, hear: Progress) -> Iterator[Block]:
+    def _told(self, hear: Progress, blocks: Iterator[Block], dataset: str) -> Iterator[Block]:
         """Rows from the master: its failures under its name, and progress."""
         rows = 0
         with clear_errors(f"{self._where}, dataset {dataset}"):

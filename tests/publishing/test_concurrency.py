@@ -12,7 +12,7 @@ import pytest
 
 from distributor.errors import StoreError, StoreFullError, UnreachableError
 from distributor.model.manifest import Counts
-from distributor.publishing import publish as publishing
+from distributor.publishing import looking
 from distributor.publishing.publish import Publisher
 from distributor.publishing.result import PublishResult
 from tests.capture.master import datasets, journal, run
@@ -68,7 +68,7 @@ def test_a_reload_that_commits_meanwhile_is_never_a_mass_deletion(estate: Estate
 def test_a_table_that_stays_locked_is_a_clear_error_and_loses_nothing(
     estate: Estate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publishing, "_LOCK_TIMEOUT", "50ms")
+    monkeypatch.setattr(looking, "_LOCK_TIMEOUT", "50ms")
     estate.run("UPDATE products SET name = 'x' WHERE id = 1")
     with psycopg.connect(estate.master) as other:
         other.execute("LOCK TABLE products IN ACCESS EXCLUSIVE MODE")

@@ -1,0 +1,114 @@
+"""Each dataset's changes, from the master's rows to chunks and the image. Every one of them passes `Carrying._take`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
+from operator import itemgetter
+
+import psycopg
+import pyarrow as pa
+
+from distributor.capture.rows import Block, all_rows, rows_of_keys
+from distributor.publishing import image, keyed
+from distributor.publishing.ahead import ahead
+from distributor.publishing.changeset import ChangesetWriter, inserts
+from distributor.publishing.compare import Comparison
+from distributor.publishing.looking import Look
+from distributor.publishing.parent import Parent, Part
+from distributor.publishing.result import Stopwatch
+from distributor.store.base import Store
+from distributor.store.chunks import changeset_schema
+
+Told = Callable[[Iterator[Block], str], Iterator[Block]]
+"""Hands a dataset's rows through, as they come from the master."""
+
+
+class Carrying:
+    """One publish's work on all datasets: `ledger` and `master` are connections in their transactions.
+
+    A dataset that is not in the parent fills its image; one that was not watched is compared whole; of the others the
+    changed keys are looked up.
+    """
+
+    def __init__(
+        self,
+        ledger: psycopg.Connection,
+        master: psycopg.Connection,
+        look: Look,
+        parent: Parent,
+        store: Store | None,
+        watch: Stopwatch,
+        told: Told,
+    ) -> None:
+        self._ledger, self._master = ledger, master
+        self._sources = look.sources
+        self._keys = look.taken.keys
+        self._watch, self._told = watch, told
+        compared = image.sources(ledger)
+        self._moved = {n: s.identity for n, s in self._sources.items() if compared.get(n) != s.identity}
+        self.new = self._sources.keys() - parent.schemas.keys()
+        self.whole = {name for name in self._sources if name in look.taken.whole or name in self._moved}
+        self._writers = {
+            name: ChangesetWriter(source.schema, store, parent.certificate(name))
+            for name, source in self._sources.items()
+        }
+
+    def carry(self) -> dict[str, Part]:
+        """Brings the image to the master's state; what that changed is written to the store on the way."""
+        looked_up = []
+        for name in self._sources:
+            if name in self.new:
+                self._fill(name)
+            elif name in self.whole:
+                self._compare(name)
+            elif self._keys.get(name):
+                looked_up.append(name)
+        self._compare_keyed(looked_up)
+        if self._moved:
+            image.save_sources(self._ledger, self._moved)
+        return {name: Part(tuple(w.chunks), w.counts, w.certificate) for name, w in self._writers.items()}
+
+    def _take(self, name: str, changes: pa.Table) -> None:
+        """Takes a piece of a dataset's changes in the columns of a chunk, before anything of it is written."""
+        self._writers[name].add(changes)
+
+    def _fill(self, name: str) -> None:
+        source = self._sources[name]
+
+        def taken() -> Iterator[Block]:
+            for block in self._told(all_rows(self._master, source), name):
+                self._take(name, inserts(source.schema, block))
+                yield block
+
+        with self._watch.phase("read"):
+            image.fill(self._ledger, source.schema, taken())
+
+    def _compare(self, name: str) -> None:
+        source = self._sources[name]
+        comparison = Comparison(self._ledger, source.schema)
+        with self._watch.phase("read"):
+            comparison.receive(self._told(all_rows(self._master, source), name))
+        with self._watch.phase("compare"):
+            names = changeset_schema(source.schema).names
+            for block in comparison.changes():
+                self._take(name, block.table(names))
+        with self._watch.phase("image"):
+            comparison.apply(self._writers[name].counts)
+            comparison.close()
+
+    def _compare_keyed(self, names: list[str]) -> None:
+        """While the ledger writes a block to the image, the block's chunk and certificates are made."""
+        blocks = (
+            (name, block)
+            for name in names
+            for block in self._told(rows_of_keys(self._master, self._sources[name], self._keys[name]), name)
+        )
+        for name, read in groupby(ahead(blocks), itemgetter(0)):
+            schema = self._sources[name].schema
+            with self._watch.phase("compare"), ThreadPoolExecutor(1) as hand:
+                for changes in keyed.differences(self._ledger, schema, (block for _, block in read)):
+                    applied = hand.submit(keyed.apply, self._ledger, schema, changes)
+                    self._take(name, changes)
+                    applied.result()
