@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from pydantic import Field
+
 from distributor.model.certificate import Certificate
 from distributor.model.dataset import DatasetSchema, Frozen, schemas_fingerprint
 
@@ -34,7 +36,11 @@ class Counts(Frozen):
 
 
 class Manifest(Frozen):
-    """One release. `parent` is the sha256 of the parent's manifest, None only for the first release."""
+    """One release. `parent` is the sha256 of the parent's manifest, None only for the first release.
+
+    `restarts` are the datasets that have another shape than in the parent → what changed, in sentences: their chunks
+    are all of their rows, as inserts into an empty table.
+    """
 
     release: int
     parent_release: int
@@ -44,6 +50,7 @@ class Manifest(Frozen):
     chunks: tuple[Chunk, ...]
     counts: dict[str, Counts]
     certificate: Certificate
+    restarts: dict[str, tuple[str, ...]] = Field(default_factory=dict, exclude_if=lambda restarts: not restarts)
 
     @property
     def schema_fingerprint(self) -> str:

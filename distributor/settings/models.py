@@ -55,6 +55,21 @@ class Dataset(Section):
         default_factory=dict,
         description='columns that name a row of another dataset: {column = "dataset"}; checked, but not used yet',
     )
+    drift: Literal["stop", "evolve", "ignore"] = Field(
+        default="stop",
+        description="when the table's columns change. stop: publish nothing, and say what changed; evolve: carry it to"
+        " every system; ignore: leave new columns out, and stop at every other change",
+    )
+    capture: Literal["trigger", "scan"] = Field(
+        default="trigger",
+        description="trigger: triggers record what changes; scan: the whole table is compared, for views and foreign"
+        " tables, and where no trigger may be",
+    )
+    scan_every: Duration | None = Field(
+        default=None,
+        description="how often a publisher compares the whole table; none: every minute (every max_delay, if that is"
+        " longer) where no trigger records changes, and never where one does",
+    )
 
 
 class Master(Section):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -29,21 +30,60 @@ class Step:
         """The chunks of one dataset."""
         return tuple(chunk for chunk in self.manifest.chunks if chunk.dataset == dataset)
 
+    @property
+    def restarts(self) -> Collection[str]:
+        """Datasets that begin anew here: this step has all of their rows, as inserts."""
+        return self._restarts if self.direction is Direction.FORWARD else ()
+
+    @property
+    def undone_restarts(self) -> Collection[str]:
+        """Datasets that had another shape before this step, which goes back."""
+        return self._restarts if self.direction is Direction.REVERSE else ()
+
+    @property
+    def _restarts(self) -> Collection[str]:
+        return self.manifest.restarts if isinstance(self.manifest, Link) else ()
+
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Changesets in the order in which they are applied; none when nothing is to be done."""
+    """Changesets in the order in which they are applied; none when nothing is to be done.
+
+    A dataset that changes its shape on the way begins anew there, with an empty table: only the steps from its newest
+    restart on count for it. No changeset undoes a restart.
+    """
 
     steps: tuple[Step, ...]
 
     @property
     def rows(self) -> int:
         """Rows of all changesets: the most that the net delta can have."""
-        return sum(chunk.rows for step in self.steps for chunk in step.manifest.chunks)
+        begins = {dataset: at for at, step in enumerate(self.steps) for dataset in step.restarts}
+        return sum(
+            chunk.rows
+            for at, step in enumerate(self.steps)
+            for chunk in step.manifest.chunks
+            if at >= begins.get(chunk.dataset, 0)
+        )
+
+    def restarts(self, dataset: str) -> bool:
+        """Whether the dataset begins anew on the way, whatever was there before."""
+        return any(dataset in step.restarts for step in self.steps)
+
+    def lost(self, dataset: str) -> bool:
+        """Whether the way goes back over a restart of the dataset and no other one follows: it leads nowhere."""
+        return not self.restarts(dataset) and any(dataset in step.undone_restarts for step in self.steps)
 
     def touching(self, dataset: str) -> tuple[Step, ...]:
-        """The steps that change one dataset."""
-        return tuple(step for step in self.steps if step.chunks(dataset))
+        """The steps that change one dataset, from its newest restart on. Raises StoreError where it is `lost`."""
+        if self.lost(dataset):
+            raise StoreError(
+                f"there is no way back to the former shape of {dataset}",
+                where="chain",
+                mend="Rebuild it from release 0.",
+            )
+        begins = max((at for at, step in enumerate(self.steps) if dataset in step.restarts), default=0)
+        return tuple(step for step in self.steps[begins:] if step.chunks(dataset))
 
 
 def walk(store: Store, to_sha: str | None, to_release: int, from_sha: str | None, from_release: int) -> Chain:

@@ -14,7 +14,7 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from distributor.errors import StoreError
 from distributor.model.dataset import DatasetSchema, Frozen
@@ -58,6 +58,7 @@ class Link(Frozen):
     chunks: tuple[Chunk, ...]
     counts: _Unread
     certificate: _Unread
+    restarts: dict[str, tuple[str, ...]] = Field(default_factory=dict)
 
 
 Read = TypeVar("Read", Manifest, Link)
