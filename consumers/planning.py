@@ -10,13 +10,11 @@ from distributor.errors import SchemaError, StoreError
 from distributor.mapping.tables import SystemMapping
 from distributor.model.certificate import EMPTY_TABLE, Certificate
 from distributor.model.dataset import schemas_fingerprint
-from distributor.model.manifest import ZERO, Manifest
+from distributor.model.manifest import Manifest
 from distributor.model.repair import Repair
 from distributor.rollout.member_row import Slot, SlotIdentity
 from distributor.store.chain import Chain
-
-Walk = Callable[[str | None, int], Chain]
-"""The chain to the target from a release, given by its manifest's sha256 and its number. Raises StoreError."""
+from distributor.store.ways import Ways
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +35,7 @@ class Target:
 class Plan:
     """A chain, applied to a slot whose certificate is `base`.
 
-    `rebuild` says why every table is emptied first, so that the chain starts at release 0; "" for a plain delta.
+    `rebuild` says why every table is emptied first, so that the chain starts from nothing; "" for a plain delta.
     `repair` is laid over what the slot holds, before the chain, or after it when it `ends` the way: then nobody knows
     what the slot held before, and only an audit of all of it gives its certificate.
     """
@@ -80,7 +78,7 @@ def target_of(mapping: SystemMapping, release: int, sha256: str | None, manifest
 def plan(
     slot: Slot,
     target: Target,
-    walk: Walk,
+    ways: Ways,
     read: Callable[[str], Certificate] = Certificate.model_validate_json,
     repair: Repair | None = None,
 ) -> Plan:
@@ -93,32 +91,34 @@ def plan(
     if not reason:
         assert slot.identity is not None
         try:
-            chain = walk(slot.manifest, slot.identity.release)
+            chain = ways.delta(slot.manifest, slot.identity.release)
         except StoreError as error:
             # The target may still be reachable from nothing: a slot of another history is no reason to refuse.
             reason = str(error)
         else:
             ends = repair is not None and (repair.release, repair.manifest) != (slot.release, slot.manifest)
             delta = Plan(chain, read(slot.certificate), repair=repair if slot.doubt else None, ends=ends)
-            if target.release > slot.identity.release:
-                return delta
-            return _cheaper(delta, target, walk)
-    return rebuild_of(target, walk, reason)
+            return _cheaper(delta, target, ways)
+    return rebuild_of(target, ways, reason)
 
 
-def rebuild_of(target: Target, walk: Walk, why: str) -> Plan:
+def rebuild_of(target: Target, ways: Ways, why: str) -> Plan:
     """From nothing, whatever the slot holds. Raises StoreError when no chain reaches the target."""
+    return _from_nothing(target, ways.anew(), why)
+
+
+def _from_nothing(target: Target, chain: Chain, why: str) -> Plan:
     empty = Certificate(tables={table.name: EMPTY_TABLE for table in target.tables})
-    return Plan(walk(None, ZERO), base=empty, rebuild=why)
+    return Plan(chain, base=empty, rebuild=why)
 
 
-def _cheaper(delta: Plan, target: Target, walk: Walk) -> Plan:
+def _cheaper(delta: Plan, target: Target, ways: Ways) -> Plan:
     try:
-        rebuild = rebuild_of(target, walk, "fewer rows than the way back")
+        chain = ways.shorter(delta.rows)
     except StoreError:
-        # What leads there from release 0 is gone: that matters only where nothing else does.
+        # What leads there from nothing is gone: that matters only where nothing else does.
         return delta
-    return rebuild if rebuild.rows < delta.rows else delta
+    return delta if chain is None else _from_nothing(target, chain, "fewer rows than from what it holds")
 
 
 def empty_certificate(mapping: SystemMapping) -> Certificate:

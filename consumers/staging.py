@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 from consumers.adapters.base import Adapter, Loading
 from consumers.library import Library
 from consumers.loading import Phases, audited, fill
-from consumers.planning import Plan, Target, Walk, plan, rebuild_of
+from consumers.planning import Plan, Target, plan, rebuild_of
 from consumers.reports import Job, about
 from distributor.errors import StoreError
 from distributor.model.certificate import Certificate
@@ -19,7 +18,7 @@ from distributor.rollout import member
 from distributor.rollout.member import Load
 from distributor.rollout.member_row import MemberRow, Slot
 from distributor.store.base import Store
-from distributor.store.chain import walk
+from distributor.store.ways import Ways
 from distributor.telemetry.faults import Point, point
 from distributor.telemetry.logs import logger
 from distributor.wire.messages import ProgressReport, RepairCommand
@@ -39,7 +38,7 @@ class _Task:
     job: Job
     row: MemberRow
     target: Target
-    ways: Walk
+    ways: Ways
     phases: Phases
 
 
@@ -74,7 +73,7 @@ class Loader:
         Raises DistributorError when store or chunks are out of order, and Overtaken.
         """
         phases = self.phases = Phases()
-        task = _Task(job, row, target, partial(walk, self._store, target.manifest, target.release), phases)
+        task = _Task(job, row, target, Ways(self._store, target.manifest, target.release), phases)
         with phases.phase("plan"):
             slot = row.slots[load.slot]
             way = plan(slot, target, task.ways, self._library.certificate, self._repair(job, slot))

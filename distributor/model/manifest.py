@@ -63,3 +63,19 @@ class Manifest(Frozen):
             if schema.dataset == dataset:
                 return schema
         raise KeyError(dataset)
+
+
+class Base(Frozen):
+    """All rows of a release as inserts: where a chain may start instead of at release 0.
+
+    `manifest` is the sha256 of the release's own manifest, under which a store has it as a name of the kind `base`.
+    """
+
+    release: int
+    manifest: str
+    chunks: tuple[Chunk, ...]
+
+    @property
+    def rows(self) -> int:
+        """Rows of all datasets."""
+        return sum(chunk.rows for chunk in self.chunks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import io
 import os
@@ -10,10 +11,13 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
 from distributor.errors import StoreError, StoreFullError
+from distributor.store.base import Kept
+from distributor.store.names import Names
 from distributor.telemetry.faults import Point, point
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -23,14 +27,15 @@ _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class DirectoryStore:
-    """Objects under `objects/ab/cdef…`, named by their sha256.
+    """Objects under `objects/ab/cdef…`, named by their sha256; other names under `names/`.
 
     An object appears under its name only when all of it is on the disk; a writer that dies leaves a temporary file
-    that nobody reads.
+    that nobody reads. Who relies on an object that was there already, and who deletes one, meet at a file lock.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._names = Names(path / "names")
 
     def put(self, content: bytes) -> str:
         """Keeps the bytes durably and returns their sha256 in hex. Raises StoreFullError, StoreError."""
@@ -59,6 +64,72 @@ class DirectoryStore:
         self._verify(sha256, path, found)
         return path
 
+    def link(self, kind: str, name: str, sha256: str) -> None:
+        """Gives an object a name, durably. Raises StoreFullError, StoreError."""
+        directory = self._names.directory(kind)
+        with self._clear_errors(directory):
+            self._make_directory(directory)
+            self._names.link(kind, name, sha256)
+            _sync_directory(directory)
+
+    def linked(self, kind: str, name: str) -> str | None:
+        """The object of that name; None when there is none. Raises StoreError."""
+        try:
+            return self._names.linked(kind, name)
+        except OSError as error:
+            raise StoreError(
+                f"the name {kind}/{name} cannot be read: {error.strerror}",
+                where=str(error.filename or self.path),
+                mend="Mend the rights or the disk.",
+            ) from error
+
+    def links(self) -> Iterator[tuple[str, str, str]]:
+        """Every name: kind, name, sha256."""
+        with self._clear_errors(self.path):
+            yield from self._names.links()
+
+    def unlink(self, kind: str, name: str) -> None:
+        """Takes a name away, if it is there."""
+        with self._clear_errors(self.path):
+            self._names.unlink(kind, name)
+
+    def objects(self) -> Iterator[Kept]:
+        """Every object; see `Store.objects`."""
+        with self._clear_errors(self.path):
+            for directory in sorted((self.path / "objects").glob("[0-9a-f][0-9a-f]")):
+                for entry in os.scandir(directory):
+                    sha256 = directory.name + entry.name
+                    if not _SHA256.fullmatch(sha256):
+                        continue
+                    with suppress(FileNotFoundError):
+                        found = entry.stat()
+                        yield Kept(sha256, found.st_size, datetime.fromtimestamp(found.st_mtime, UTC))
+
+    def remove(self, sha256: str, before: datetime) -> bool:
+        """Deletes an object that was last put before a time; see `Store.remove`."""
+        path = self._object(sha256)
+        # Nobody can put it again between the look at its age and the deletion.
+        with self._clear_errors(path), self._locked(fcntl.LOCK_EX):
+            try:
+                if path.stat().st_mtime >= before.timestamp():
+                    return False
+                path.unlink()
+            except FileNotFoundError:
+                return False
+        return True
+
+    def sweep(self, before: datetime, *, dry_run: bool = False) -> int:
+        """Deletes temporary files that were last written before a time; see `Store.sweep`."""
+        found = 0
+        with self._clear_errors(self.path):
+            for path in self.path.glob("*/*/.partial-*"):
+                with suppress(FileNotFoundError):
+                    if path.stat().st_mtime < before.timestamp():
+                        found += 1
+                        if not dry_run:
+                            path.unlink()
+        return found
+
     def _object(self, sha256: str) -> Path:
         if not _SHA256.fullmatch(sha256):
             raise StoreError(f"{sha256!r} is no sha256", where=str(self.path))
@@ -67,7 +138,7 @@ class DirectoryStore:
     def _keep(self, source: BinaryIO, sha256: str) -> str:
         path = self._object(sha256)
         with self._clear_errors(path):
-            if self._is_intact(path, sha256):
+            if path.exists() and self._is_renewed(path, sha256):
                 return sha256
             self._make_directory(path.parent)
             descriptor, name = tempfile.mkstemp(prefix=".partial-", dir=path.parent)
@@ -98,12 +169,28 @@ class DirectoryStore:
         for made in missing:
             _sync_directory(made.parent)
 
-    @staticmethod
-    def _is_intact(path: Path, sha256: str) -> bool:
-        if not path.exists():
+    def _is_renewed(self, path: Path, sha256: str) -> bool:
+        """Whether the object is there whole; it is as young as a new one then."""
+        try:
+            with self._locked(fcntl.LOCK_SH):
+                with path.open("rb") as source:
+                    if hashlib.file_digest(source, "sha256").hexdigest() != sha256:
+                        return False
+                os.utime(path)
+        except (FileNotFoundError, PermissionError):
+            # Deleted meanwhile, or another user's: it is written once more.
             return False
-        with path.open("rb") as source:
-            return hashlib.file_digest(source, "sha256").hexdigest() == sha256
+        return True
+
+    @contextmanager
+    def _locked(self, how: int) -> Iterator[None]:
+        writing = os.O_RDWR if how == fcntl.LOCK_EX else os.O_RDONLY
+        descriptor = os.open(self.path / "lock", writing | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, how)
+            yield
+        finally:
+            os.close(descriptor)
 
     @contextmanager
     def _reading(self, sha256: str, path: Path) -> Iterator[None]:

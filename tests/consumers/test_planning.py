@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,8 +17,9 @@ from distributor.model.manifest import Chunk
 from distributor.model.repair import Repair
 from distributor.model.types import LogicalType
 from distributor.rollout.member_row import Slot
-from distributor.store.chain import Direction, walk
+from distributor.store.chain import Direction
 from distributor.store.chunks import changeset_schema
+from distributor.store.ways import Ways
 from tests.consumers.catalogue import PRICES, PRODUCTS, Catalogue, prices, products
 from tests.consumers.estate import MAPPING
 
@@ -45,7 +45,7 @@ def slot_with(catalogue: Catalogue, release: int, mapping: SystemMapping = MAPPI
 def plan_to(catalogue: Catalogue, release: int, slot: Slot, mapping: SystemMapping = MAPPING) -> Plan:
     manifest = catalogue.manifest(release) if release else catalogue.manifest(1)
     target = target_of(mapping, release, catalogue.manifests[release], manifest)
-    return plan(slot, target, partial(walk, catalogue.store, target.manifest, release))
+    return plan(slot, target, Ways(catalogue.store, target.manifest, release))
 
 
 def test_forwards_from_what_the_slot_holds(four: Catalogue) -> None:
@@ -120,7 +120,7 @@ def test_to_release_zero_empties_every_table(four: Catalogue) -> None:
 def test_a_lost_manifest_is_said(four: Catalogue) -> None:
     target = target_of(MAPPING, 4, "f" * 64, four.manifest(4))
     with pytest.raises(StoreError, match="missing"):
-        plan(slot_with(four, 1), target, partial(walk, four.store, target.manifest, 4))
+        plan(slot_with(four, 1), target, Ways(four.store, target.manifest, 4))
 
 
 def test_a_release_without_a_mapped_dataset_is_said(four: Catalogue) -> None:
@@ -159,7 +159,7 @@ def in_doubt(catalogue: Catalogue, release: int, *, of: int | None, to: int, key
     target = target_of(MAPPING, to, catalogue.manifests[to], manifest)
     chunk = Chunk(dataset="products", sha256="0" * 64, rows=keys, bytes=1)
     repair = Repair(release=of, manifest=catalogue.manifests[of], chunks=(chunk,)) if of else None
-    return plan(slot, target, partial(walk, catalogue.store, target.manifest, to), repair=repair)
+    return plan(slot, target, Ways(catalogue.store, target.manifest, to), repair=repair)
 
 
 @pytest.mark.parametrize(
