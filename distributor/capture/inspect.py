@@ -29,6 +29,7 @@ class Source:
     column dropped and added again, a renamed enum label.
     `triggers` is what stands on those tables: (oid of table, name of trigger, md5 of its function's source), only
     those that always fire. `replicated`: rows come by logical replication, which fires no statement triggers.
+    `places`: column → where the catalogue keeps it; no two columns ever have the same one, whatever their names.
     """
 
     schema: DatasetSchema
@@ -39,6 +40,7 @@ class Source:
     identity: str
     triggers: frozenset[tuple[int, str, str]]
     replicated: bool
+    places: Mapping[str, str]
 
     @property
     def dataset(self) -> str:
@@ -103,6 +105,7 @@ def _source(dataset: str, config: Dataset, found: dict[str, Any]) -> Source:
         identity=hashlib.sha256(repr(stored).encode()).hexdigest(),
         triggers=frozenset((t["oid"], t["name"], t["source"]) for t in found["triggers"]),
         replicated=found["replicated"],
+        places={column["name"]: f"{found['oid']}.{column['place']}" for column in found["columns"]},
     )
 
 
@@ -151,7 +154,7 @@ WITH RECURSIVE wanted AS (
     GROUP BY tree.root
 ), columns AS (
     SELECT a.attrelid, json_agg(json_build_object(
-               'name', a.attname, 'stored', concat_ws(' ', a.attnum, t.oid,
+               'name', a.attname, 'place', a.attnum, 'stored', concat_ws(' ', a.attnum, t.oid,
                    CASE WHEN a.attgenerated <> '' THEN (SELECT d.adbin::text FROM pg_catalog.pg_attrdef d
                        WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum) END,
                    CASE WHEN t.typtype = 'e' THEN (SELECT string_agg(e.enumlabel, ' ' ORDER BY e.oid)
@@ -184,7 +187,8 @@ WITH RECURSIVE wanted AS (
     GROUP BY i.indrelid
 )
 SELECT wanted.name, json_build_object(
-    'kind', c.relkind, 'schema', n.nspname, 'name', c.relname, 'columns', coalesce(columns.columns, '[]'),
+    'kind', c.relkind, 'oid', c.oid::bigint, 'schema', n.nspname, 'name', c.relname,
+    'columns', coalesce(columns.columns, '[]'),
     'indexes', coalesce(indexes.indexes, '[]'), 'members', members.members,
     'triggers', coalesce(triggers.triggers, '[]'), 'replicated', members.replicated)
 FROM wanted

@@ -60,9 +60,13 @@ class Changes(Outcome):
     """How many rows it changed, of those that were asked for."""
     changes: tuple[RowChange, ...]
     """The changed rows, at most `--limit` of them."""
+    restarts: dict[str, tuple[str, ...]]
+    """Dataset → what changed of its columns, compared with the parent: all its rows are inserts in the new shape."""
 
     def show(self, console: Console) -> None:
-        """One paragraph for each row."""
+        """What changed of the shapes, then one paragraph for each row."""
+        for dataset, told in self.restarts.items():
+            console.print(f"! {dataset} begins anew in another shape: {'; '.join(told)}")
         for change in self.changes:
             key = ", ".join(f"{column}={plain(value)}" for column, value in change.key.items())
             console.print(f"{MARKS[change.op]} {change.dataset} {key}")
@@ -105,7 +109,13 @@ def changes(
         for table in _chunks(desk.store, manifest, schema, key):
             total += table.num_rows
             shown += [_change(row, schema) for row in table.slice(0, max(limit - len(shown), 0)).to_pylist()]
-    return Changes(release=release, parent_release=manifest.parent_release, total=total, changes=tuple(shown))
+    return Changes(
+        release=release,
+        parent_release=manifest.parent_release,
+        total=total,
+        changes=tuple(shown),
+        restarts={name: told for name, told in manifest.restarts.items() if dataset in (None, name)},
+    )
 
 
 def _asked_for(manifest: Manifest, dataset: str | None, key: list[str] | None) -> list[DatasetSchema]:

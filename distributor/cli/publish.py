@@ -32,6 +32,10 @@ class Published(Outcome):
     """Datasets that were read whole, because no triggers saw their changes."""
     phases: dict[str, float]
     """Phase → seconds."""
+    restarts: dict[str, tuple[str, ...]]
+    """Dataset → what changed of its columns, where its `drift` is `evolve`: all its rows travel in the new shape."""
+    ignored: dict[str, tuple[str, ...]]
+    """Dataset → columns that are new on the master and left out, because its `drift` is `ignore`."""
     dry_run: bool
     """Whether nothing was published because of `--dry-run`."""
 
@@ -46,6 +50,10 @@ class Published(Outcome):
             console.print(f"release {self.release}: {count(self.rows, 'row')}, {changed(self.counts)} ({took})")
         if self.whole:
             console.print(f"read whole: {', '.join(self.whole)}")
+        for dataset, changes in self.restarts.items():
+            console.print(f"{dataset} has another shape, and travels with all its rows: {'; '.join(changes)}")
+        for dataset, changes in self.ignored.items():
+            console.print(f"left out of {dataset}: {'; '.join(changes)}")
 
 
 def publish(desk: Desk, dry_run: DryRun = False) -> Published:
@@ -58,7 +66,8 @@ def publish(desk: Desk, dry_run: DryRun = False) -> Published:
     with _heard(desk) as hear:
         result = make_release(desk.settings, desk.store, dry_run=dry_run, progress=hear)
     if result.release is not None and not dry_run:
-        desk.note("publish", release=result.release, rows=result.rows)
+        shapes = {"restarts": dict(result.restarts)} if result.restarts else {}
+        desk.note("publish", release=result.release, rows=result.rows, **shapes)
     return Published(
         release=result.release,
         manifest=result.manifest,
@@ -66,6 +75,8 @@ def publish(desk: Desk, dry_run: DryRun = False) -> Published:
         counts=dict(result.counts),
         whole=result.whole,
         phases=dict(result.phases),
+        restarts=dict(result.restarts),
+        ignored=dict(result.ignored),
         dry_run=dry_run,
     )
 

@@ -74,7 +74,11 @@ def _check_dataset(
     if captured is not CaptureState.INSTALLED:
         mend = "" if captured is CaptureState.REPLICATED else "Run `distributor capture install`."
         findings.note(part, STATES[captured.value], mend)
-    settled(source, known)
+    shape = settled(source, known, dataset.drift)
+    if shape.restarts:
+        findings.note(part, f"the next release has it in another shape: {'; '.join(shape.restarts)}")
+    if shape.ignored:
+        findings.note(part, f"left out, as `drift` says: {'; '.join(shape.ignored)}")
 
 
 def check_ledger(settings: Settings, findings: Findings) -> None:

@@ -122,6 +122,8 @@ def _publish(publisher: Publisher, obstacle: _Obstacle) -> None:
     if result.release is not None:
         seconds = {name: round(spent, 4) for name, spent in result.phases.items()}
         _log.info("published", release=result.release, rows=result.rows, seconds=seconds)
+        for dataset, changes in result.restarts.items():
+            _log.warning("another shape, with all its rows", release=result.release, dataset=dataset, changes=changes)
 
 
 def _patient(stopped: threading.Event, obstacle: _Obstacle) -> Retrying:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from operator import itemgetter
@@ -11,10 +11,12 @@ import psycopg
 import pyarrow as pa
 
 from distributor.capture.rows import Block, all_rows, rows_of_keys
+from distributor.model.certificate import EMPTY_TABLE
 from distributor.publishing import image, keyed
 from distributor.publishing.ahead import ahead
 from distributor.publishing.changeset import ChangesetWriter, inserts
 from distributor.publishing.compare import Comparison
+from distributor.publishing.image import Compared
 from distributor.publishing.looking import Look
 from distributor.publishing.parent import Parent, Part
 from distributor.publishing.result import Stopwatch
@@ -28,8 +30,9 @@ Told = Callable[[Iterator[Block], str], Iterator[Block]]
 class Carrying:
     """One publish's work on all datasets: `ledger` and `master` are connections in their transactions.
 
-    A dataset that is not in the parent fills its image; one that was not watched is compared whole; of the others the
-    changed keys are looked up.
+    `compared`: the master's tables as they were when the image was last compared with them. A dataset that is not in
+    the parent, or has another shape there, fills its image; one that was not watched is compared whole; of the others
+    the changed keys are looked up.
     """
 
     def __init__(
@@ -38,6 +41,7 @@ class Carrying:
         master: psycopg.Connection,
         look: Look,
         parent: Parent,
+        compared: Mapping[str, Compared],
         store: Store | None,
         watch: Stopwatch,
         told: Told,
@@ -46,12 +50,11 @@ class Carrying:
         self._sources = look.sources
         self._keys = look.taken.keys
         self._watch, self._told = watch, told
-        compared = image.sources(ledger)
-        self._moved = {n: s.identity for n, s in self._sources.items() if compared.get(n) != s.identity}
-        self.new = self._sources.keys() - parent.schemas.keys()
-        self.whole = {name for name in self._sources if name in look.taken.whole or name in self._moved}
+        self._compared = compared
+        self.new = (self._sources.keys() - parent.schemas.keys()) | look.restarts.keys()
+        self.whole = {name for name in self._sources if name in look.taken.whole or self._moved(name)}
         self._writers = {
-            name: ChangesetWriter(source.schema, store, parent.certificate(name))
+            name: ChangesetWriter(source.schema, store, EMPTY_TABLE if name in self.new else parent.certificate(name))
             for name, source in self._sources.items()
         }
 
@@ -66,9 +69,15 @@ class Carrying:
             elif self._keys.get(name):
                 looked_up.append(name)
         self._compare_keyed(looked_up)
-        if self._moved:
-            image.save_sources(self._ledger, self._moved)
+        other = {n: s for n, s in self._sources.items() if self._compared.get(n) != Compared(s.identity, s.places)}
+        if other:
+            image.save_sources(self._ledger, other)
         return {name: Part(tuple(w.chunks), w.counts, w.certificate) for name, w in self._writers.items()}
+
+    def _moved(self, name: str) -> bool:
+        """Whether rows may have changed without a trigger's noticing."""
+        before = self._compared.get(name)
+        return before is None or before.identity != self._sources[name].identity
 
     def _take(self, name: str, changes: pa.Table) -> None:
         """Takes a piece of a dataset's changes in the columns of a chunk, before anything of it is written."""

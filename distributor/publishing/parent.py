@@ -40,7 +40,11 @@ class Part:
 
 
 def next_manifest(
-    parent: Parent, sources: Mapping[str, Source], parts: Mapping[str, Part], created_at: datetime
+    parent: Parent,
+    sources: Mapping[str, Source],
+    parts: Mapping[str, Part],
+    restarts: Mapping[str, tuple[str, ...]],
+    created_at: datetime,
 ) -> Manifest:
     """The manifest of the release after `parent`. Datasets that left the config stay as they are."""
     before = parent.manifest
@@ -56,4 +60,5 @@ def next_manifest(
         chunks=tuple(chunk for part in parts.values() for chunk in part.chunks),
         counts={name: part.counts for name, part in parts.items()},
         certificate=Certificate(tables=certificates),
+        restarts=dict(restarts),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Self
 
@@ -95,21 +96,25 @@ class Publisher:
             parent = self._parent(ledger)
         with watch.phase("connect"):
             master = self._connected()
-        with watch.phase("journal"), clear_errors(self._where):
-            found = look(master, self._settings.master.datasets, parent)
-        point(Point.JOURNAL_TAKEN)
         with clear_errors("ledger"):
             image.prepare(raw)
-            carrying = Carrying(
-                raw, master, found, parent, None if dry_run else self._store, watch, partial(self._told, hear)
-            )
+            compared = image.sources(raw)
+        with watch.phase("journal"), clear_errors(self._where):
+            places = {name: before.places for name, before in compared.items()}
+            found = look(master, self._settings.master.datasets, parent, places)
+        point(Point.JOURNAL_TAKEN)
+        store = None if dry_run else self._store
+        with clear_errors("ledger"):
+            carrying = Carrying(raw, master, found, parent, compared, store, watch, partial(self._told, hear))
             parts = carrying.carry()
         # Here the image is of the next release, whose manifest is not made yet.
         counts = {name: part.counts for name, part in parts.items()}
-        result = PublishResult(None, None, counts, tuple(sorted(carrying.whole)), watch.phases)
+        result = PublishResult(
+            None, None, counts, tuple(sorted(carrying.whole)), watch.phases, found.restarts, found.ignored
+        )
         if dry_run or not (result.rows or carrying.new):
             return result
-        manifest = next_manifest(parent, found.sources, parts, now())
+        manifest = next_manifest(parent, found.sources, parts, found.restarts, now())
         point(Point.CHUNKS_STORED)
         with watch.phase("store"):
             sha256 = write_manifest(self._store, manifest)
@@ -118,7 +123,7 @@ class Publisher:
         with watch.phase("release"):
             insert_release(ledger, manifest, sha256, rows=result.rows, traceparent=current_traceparent())
         self._newest = sha256, manifest
-        return PublishResult(manifest.release, sha256, counts, result.whole, watch.phases)
+        return replace(result, release=manifest.release, manifest=sha256)
 
     def _parent(self, ledger: Connection) -> Parent:
         newest = head(ledger)

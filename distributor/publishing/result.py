@@ -15,13 +15,19 @@ Progress = Callable[[str, str, int], None]
 
 @dataclass(frozen=True, slots=True)
 class PublishResult:
-    """`release` is None when nothing had changed, and in a dry run. `phases` are seconds by name."""
+    """`release` is None when nothing had changed, and in a dry run. `phases` are seconds by name.
+
+    `restarts`: datasets that begin anew in another shape → what changed. `ignored`: datasets → what is new on the
+    master and left out, by their drift policy.
+    """
 
     release: int | None
     manifest: str | None
     counts: Mapping[str, Counts]
     whole: tuple[str, ...] = ()
     phases: Mapping[str, float] = field(default_factory=dict)
+    restarts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    ignored: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:

@@ -47,6 +47,11 @@ class Estate:
     def run(self, *statements: str) -> None:
         run(self.master, *statements)
 
+    def configure(self, **datasets: Dataset) -> None:
+        """Other datasets in the config."""
+        master = self.settings.master.model_copy(update={"datasets": {**self.settings.master.datasets, **datasets}})
+        self.settings = self.settings.model_copy(update={"master": master})
+
     def publish(self, *, dry_run: bool = False, progress: Progress | None = None) -> PublishResult:
         with Publisher(self.settings, self.store) as publisher:
             result = publisher.publish(dry_run=dry_run, progress=progress)
@@ -65,6 +70,8 @@ class Estate:
 
     def _replay(self, manifest: Manifest) -> None:
         """Applies a changeset strictly: what was there before must be what the changeset says."""
+        for restarted in manifest.restarts:
+            self.replayed[restarted] = {}
         for chunk in manifest.chunks:
             schema = manifest.schema_of(chunk.dataset)
             rows = self.replayed.setdefault(chunk.dataset, {})
