@@ -7,8 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from consumers.adapters.base import Adapter, Loading
+from consumers.explaining import told
 from consumers.library import Library
-from consumers.loading import Phases, audited, fill
+from consumers.loading import BATCH_ROWS, Phases, audited, fill
 from consumers.planning import Plan, Target, plan, rebuild_of
 from consumers.reports import Job, about
 from distributor.errors import StoreError
@@ -100,6 +101,7 @@ class Loader:
     def _filled(self, task: _Task, loading: Loading, way: Plan) -> tuple[Certificate, Plan]:
         """The certificate that came of it, and the way that was taken in the end."""
         target, phases = task.target, task.phases
+        self._say(task, way)
         notify = self._notifier(task, way.rows)
         wrong: list[str] = []
         if self._audits_first and not (way.rebuild or way.repair):
@@ -113,6 +115,7 @@ class Loader:
         _log.warning("the slot was altered and is loaded anew", release=target.release, wrong=why)
         with phases.phase("rebuild"):
             way = rebuild_of(target, task.ways, why)
+            self._say(task, way)
             notify = self._notifier(task, phases.rows_done + way.rows)
             return fill(loading, way, target.tables, self._store, phases, notify), way
 
@@ -129,6 +132,23 @@ class Loader:
             _log.warning("a repair list is gone, and its slot is loaded anew", error=str(error))
             return None
 
+    def _say(self, task: _Task, way: Plan) -> None:
+        """Tells the way before it is gone: the log always, whoever watches the rollout where it takes a while."""
+        _log.info("loading", release=task.target.release, way=told(way), rows=way.rows, why=way.rebuild)
+        if way.rows > BATCH_ROWS:
+            self._progress(task.job, self._report(task, told(way), way.rows))
+
+    def _report(self, task: _Task, phase: str, rows: int) -> ProgressReport:
+        return about(
+            ProgressReport,
+            task.row,
+            task.job,
+            phase=phase,
+            rows_done=task.phases.rows_done,
+            rows_total=rows,
+            seconds=task.phases.elapsed,
+        )
+
     def _notifier(self, task: _Task, rows: int) -> Callable[[], None]:
         last = time.monotonic()
 
@@ -136,16 +156,7 @@ class Loader:
             nonlocal last
             if time.monotonic() - last >= PROGRESS_SECONDS:
                 last = time.monotonic()
-                report = about(
-                    ProgressReport,
-                    task.row,
-                    task.job,
-                    phase=task.phases.current,
-                    rows_done=task.phases.rows_done,
-                    rows_total=rows,
-                    seconds=task.phases.elapsed,
-                )
-                self._progress(task.job, report)
+                self._progress(task.job, self._report(task, task.phases.current, rows))
             self._checkpoint(task.job)
 
         return notify

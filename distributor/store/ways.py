@@ -45,20 +45,18 @@ class Ways:
         self._to.check()
         at, rows = self._to, 0
         steps: list[Step] = []
-        while most is None or rows < most:
-            if at.sha256 is None:
+        restarted: set[str] = set()
+        while at.sha256 is not None and (most is None or rows < most):
+            base = read_base(self._store, at.sha256) if at.sha256 != without else None
+            step = Step(base or self._manifests.link(at), Direction.FORWARD)
+            steps.append(step)
+            # What lies before a dataset's newest restart is not loaded.
+            rows += sum(chunk.rows for chunk in step.manifest.chunks if chunk.dataset not in restarted)
+            restarted.update(step.restarts)
+            if isinstance(step.manifest, Base):
                 break
-            if at.sha256 != without and (base := read_base(self._store, at.sha256)):
-                steps.append(Step(base, Direction.FORWARD))
-                rows += base.rows
-                break
-            link = self._manifests.link(at)
-            steps.append(Step(link, Direction.FORWARD))
-            rows += sum(chunk.rows for chunk in link.chunks)
-            at = Position(link.parent_release, link.parent)
-        if most is not None and rows >= most:
-            return None
-        return Chain(tuple(reversed(steps)))
+            at = Position(step.manifest.parent_release, step.manifest.parent)
+        return Chain(tuple(reversed(steps))) if most is None or rows < most else None
 
 
 def read_base(store: Store, manifest: str) -> Base | None:

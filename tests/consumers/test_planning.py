@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from consumers.adapters.base import TableSpec
+from consumers.explaining import told
 from consumers.loading import batch_of
 from consumers.planning import Plan, plan, target_of
 from distributor.errors import SchemaError, StoreError
@@ -17,8 +18,9 @@ from distributor.model.manifest import Chunk
 from distributor.model.repair import Repair
 from distributor.model.types import LogicalType
 from distributor.rollout.member_row import Slot
+from distributor.store.bases import base_of
 from distributor.store.chain import Direction
-from distributor.store.chunks import changeset_schema
+from distributor.store.chunks import changeset_schema, write_manifest
 from distributor.store.ways import Ways
 from tests.consumers.catalogue import PRICES, PRODUCTS, Catalogue, prices, products
 from tests.consumers.estate import MAPPING
@@ -62,6 +64,67 @@ def test_backwards_where_that_is_less_work(four: Catalogue) -> None:
     found = plan_to(four, 1, slot_with(four, 2))
     assert [(step.manifest.release, step.direction) for step in found.chain.steps] == [(2, Direction.REVERSE)]
     assert found.rows == 5
+
+
+def base(catalogue: Catalogue, release: int) -> None:
+    base_of(catalogue.store, release, str(catalogue.manifests[release]))
+
+
+def test_a_base_where_the_way_there_is_longer(four: Catalogue) -> None:
+    base(four, 3)
+    found = plan_to(four, 4, slot_with(four, 1))
+    assert (found.rebuild, found.rows) == ("fewer rows than from what it holds", 3)
+    assert told(found) == "base of release 3 (2 rows) + 1 release"
+    assert all(not table.buckets for table in found.base.tables.values())
+    assert plan_to(four, 4, slot_with(four, 3)).rebuild == ""
+    assert told(plan_to(four, 3, slot_with(four, 4).model_copy(update={"intact": False}))) == (
+        "base of release 3 (2 rows)"
+    )
+
+
+def test_a_base_that_is_longer_than_the_way_there_is_left_alone(four: Catalogue) -> None:
+    base(four, 1)
+    base(four, 2)
+    assert told(plan_to(four, 2, slot_with(four, 1))) == "delta of 5 rows over 1 release"
+    assert told(plan_to(four, 1, slot_with(four, 2))) == "1 release back (5 rows)"
+
+
+def test_without_anything_to_hold_on_to_the_nearest_base_is_taken(four: Catalogue) -> None:
+    base(four, 1)
+    base(four, 2)
+    assert told(plan_to(four, 3, Slot())) == "base of release 2 (150 rows) + 1 release"
+    assert told(plan_to(four, 1, Slot())) == "base of release 1 (150 rows)"
+
+
+@pytest.mark.parametrize(
+    ("release", "held", "way"),
+    [
+        (3, 1, "delta of 155 rows over 2 releases"),
+        (1, 1, "nothing to load"),
+        (4, None, "everything anew: 306 rows over 4 releases"),
+        (0, 2, "every table emptied"),
+    ],
+)
+def test_a_way_in_words(four: Catalogue, release: int, held: int | None, way: str) -> None:
+    assert told(plan_to(four, release, slot_with(four, held) if held else Slot())) == way
+
+
+def test_from_a_variant_over_its_release(four: Catalogue) -> None:
+    """A variant is held: the way leads back to its release first."""
+    manifest = four.manifest(2)
+    variant = manifest.model_copy(update={"parent_release": 2, "parent": four.manifests[2]})
+    held = slot_with(four, 2).model_copy(update={"manifest": write_manifest(four.store, variant)})
+    found = plan_to(four, 4, held)
+    assert [(step.manifest.release, step.direction) for step in found.chain.steps] == [
+        (2, Direction.REVERSE),
+        (3, Direction.FORWARD),
+        (4, Direction.FORWARD),
+    ]
+    assert told(found) == "delta of 156 rows over 2 releases, after 1 release back"
+
+
+def test_a_repair_list_is_told_too(four: Catalogue) -> None:
+    assert told(in_doubt(four, 1, of=1, to=2, keys=3)) == "delta of 5 rows over 1 release, 3 rows of a repair list"
 
 
 def test_a_rebuild_where_the_way_back_is_longer(tmp_path: Path) -> None:
