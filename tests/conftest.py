@@ -14,8 +14,9 @@ from hypothesis import settings
 from distributor.telemetry.logs import configure_logs
 from tests.services.postgresql import PostgreSQLServer, running_postgresql
 from tests.services.rabbitmq import RabbitMQServer, running_rabbitmq
+from tests.services.redis import RedisServer, running_redis
 
-SERVERS = {"postgresql_server", "rabbitmq_server"}
+SERVERS = {"postgresql_server", "rabbitmq_server", "redis_server"}
 DATA = Path(__file__).parents[2] / "shared" / "data"
 _used = pytest.StashKey[dict[str, str]]()
 
@@ -62,6 +63,14 @@ def rabbitmq_server(services_directory: Path, pytestconfig: pytest.Config) -> It
     """The broker of this run."""
     with running_rabbitmq(services_directory) as server:
         pytestconfig.stash[_used]["RabbitMQ"] = server.kind
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server(services_directory: Path, pytestconfig: pytest.Config) -> Iterator[RedisServer]:
+    """The Redis server of this run."""
+    with running_redis(services_directory) as server:
+        pytestconfig.stash[_used]["Redis"] = server.kind
         yield server
 
 

@@ -6,6 +6,7 @@ import os
 
 POSTGRES_IMAGE = "postgres:18"
 RABBITMQ_IMAGE = "rabbitmq:4-management"
+REDIS_IMAGE = "redis:7"
 
 
 def chosen_image(variable: str, default: str) -> str | None:
