@@ -161,7 +161,9 @@ class Executor:
             return row
         if not member.holds(row.shadow, target.identity):
             return row
-        return member.distrust(row) if self._library.stored(row.shadow).difference(target.expected) else row
+        if target.expected is None or not self._library.stored(row.shadow).difference(target.expected):
+            return row
+        return member.distrust(row)
 
 
 def _pass(points: dict[type[wire.MemberCommand], Point], job: Job) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -12,12 +12,18 @@ import pyarrow.compute as pc
 
 from consumers.adapters.base import Batch, Loading, TableSpec
 from consumers.planning import Plan
+from distributor.errors import UnfitRowsError
 from distributor.model.certificate import EMPTY_TABLE, Certificate, TableCertificate
+from distributor.model.dataset import DatasetSchema
 from distributor.model.repair import Repair
+from distributor.model.unfit import Unfit
+from distributor.shaping.deltas import Shaper
 from distributor.store.base import Store
 from distributor.store.chunks import AFTER, BEFORE, OP, Op, read_chunk
 from distributor.store.compose import net_delta
 from distributor.telemetry.faults import Point, point
+
+Judge = Callable[[Batch], Sequence[Unfit]]
 
 BATCH_ROWS = 10_000
 """Between two batches a load is cut when something newer waits: so many rows are written in a moment."""
@@ -60,18 +66,27 @@ def fill(
     store: Store,
     phases: Phases,
     checkpoint: Callable[[], None],
+    judge: Judge | None = None,
 ) -> Certificate:
     """Carries a plan out inside a load, one batch in memory at a time, and returns the slot's new certificate.
 
-    `checkpoint` is called between batches and may raise to cut the load. Raises StoreError, SystemAlteredError.
+    `checkpoint` is called between batches and may raise to cut the load; `judge` says which rows the store cannot hold.
+    Raises StoreError, SystemAlteredError, and UnfitRowsError naming every row that does not fit, of the whole plan.
     """
+    unfit: list[Unfit] = []
     folded: dict[str, TableCertificate] = {}
     for table in tables:
         certificate = plan.base.tables.get(table.name, EMPTY_TABLE)
         if plan.rebuild:
             with phases.phase("load"):
                 loading.clear(table)
-        for batch in _batches(store, plan, table, phases):
+        for batch in _batches(store, plan, table, phases, unfit):
+            if judge is not None:
+                unfit += judge(batch)
+            if unfit:
+                # The load is lost: what remains is to name all rows at once.
+                checkpoint()
+                continue
             with phases.phase("load"):
                 touched = loading.apply(batch)
             certificate = certificate.minus(touched.before).plus(touched.after)
@@ -79,6 +94,8 @@ def fill(
             point(Point.LOAD_BETWEEN_BATCHES)
             checkpoint()
         folded[table.name] = certificate
+    if unfit:
+        raise UnfitRowsError(unfit)
     return audited(loading, tables, phases, checkpoint) if plan.repair else Certificate(tables=folded)
 
 
@@ -94,32 +111,44 @@ def audited(
     return Certificate(tables=found)
 
 
-def _batches(store: Store, plan: Plan, table: TableSpec, phases: Phases) -> Iterator[Batch]:
+def _batches(store: Store, plan: Plan, table: TableSpec, phases: Phases, unfit: list[Unfit]) -> Iterator[Batch]:
+    """Batches of the table's own rows; `unfit` gets those that its mapping fails on."""
+    shaper = Shaper(table.compiled) if table.compiled else None
     changes = _changes(store, plan, table)
-    while True:
-        with phases.phase("fetch"):
-            piece = next(changes, None)
-            if piece is None:
-                return
-        for start in range(0, piece.num_rows, BATCH_ROWS):
+    try:
+        while True:
             with phases.phase("fetch"):
-                batch = batch_of(table, piece.slice(start, BATCH_ROWS))
-            yield batch
+                found = next(changes, None)
+                if found is None:
+                    return
+                piece, repairs = found
+                if shaper is not None:
+                    piece, failed = shaper.repairs(piece) if repairs else shaper.changes(piece)
+                    unfit += failed
+            for start in range(0, piece.num_rows, BATCH_ROWS):
+                with phases.phase("fetch"):
+                    batch = batch_of(table, piece.slice(start, BATCH_ROWS))
+                yield batch
+    finally:
+        if shaper is not None:
+            shaper.close()
 
 
-def _changes(store: Store, plan: Plan, table: TableSpec) -> Iterator[pa.Table]:
-    """The net delta, and the repair list before or after it."""
+def _changes(store: Store, plan: Plan, table: TableSpec) -> Iterator[tuple[pa.Table, bool]]:
+    """The net delta of what the table reads, and the repair list (true) before or after it."""
+    source = table.compiled.source if table.compiled else table.schema
     if plan.repair and not plan.ends:
-        yield from _mended(store, plan.repair, table)
-    yield from net_delta(store, plan.chain, table.schema)
+        yield from _mended(store, plan.repair, source)
+    for piece in net_delta(store, plan.chain, source):
+        yield piece, False
     if plan.repair and plan.ends:
-        yield from _mended(store, plan.repair, table)
+        yield from _mended(store, plan.repair, source)
 
 
-def _mended(store: Store, repair: Repair, table: TableSpec) -> Iterator[pa.Table]:
+def _mended(store: Store, repair: Repair, source: DatasetSchema) -> Iterator[tuple[pa.Table, bool]]:
     for chunk in repair.chunks:
-        if chunk.dataset == table.schema.dataset:
-            yield read_chunk(store, chunk, table.schema)
+        if chunk.dataset == source.dataset:
+            yield read_chunk(store, chunk, source), True
 
 
 def batch_of(table: TableSpec, changes: pa.Table) -> Batch:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from consumers.adapters.base import TableSpec
-from distributor.errors import SchemaError, StoreError
+from distributor.errors import StoreError
+from distributor.mapping.compiled import compile_system, expected_of
 from distributor.mapping.tables import SystemMapping
 from distributor.model.certificate import EMPTY_TABLE, Certificate
 from distributor.model.dataset import schemas_fingerprint
@@ -21,14 +22,15 @@ from distributor.store.ways import Ways
 class Target:
     """What a slot shall hold. `manifest` is the sha256; it and `identity` are None for release 0, which is empty.
 
-    `expected` is the certificate of exactly that content, as the release's manifest has it.
+    `expected` is the certificate of exactly that content, as the release's manifest has it; None where it was made
+    before the mapping was known.
     """
 
     release: int
     identity: SlotIdentity | None
     manifest: str | None
     tables: tuple[TableSpec, ...]
-    expected: Certificate
+    expected: Certificate | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +57,19 @@ class Plan:
 def target_of(mapping: SystemMapping, release: int, sha256: str | None, manifest: Manifest | None) -> Target:
     """The target of a command. `manifest` gives the tables' shapes: the release's own, or for release 0 any known one.
 
-    Only the shapes that this system holds count for its identity. Raises SchemaError when the release lacks a dataset.
+    Only the shapes that this system holds count for its identity. Raises SchemaError when the release lacks a dataset,
+    ConfigError when the mapping does not fit its columns.
     """
     if manifest is None:
         return Target(release, None, sha256, (), empty_certificate(mapping))
-    known = {schema.dataset for schema in manifest.schemas}
-    missing = [table.dataset for table in mapping.tables if table.dataset not in known]
-    if missing:
-        raise SchemaError(
-            f"release {release} has no dataset {', '.join(missing)}",
-            where=f"systems.{mapping.system}",
-            mend="Publish a release that has it, or take the table out of the mapping.",
-        )
-    tables = tuple(TableSpec(table, schema) for table, schema in mapping.schemas(manifest))
+    tables = tuple(
+        TableSpec(compiled.mapping, compiled.schema, compiled) for compiled in compile_system(mapping, manifest)
+    )
     fingerprint = schemas_fingerprint(tuple(table.schema for table in tables))
     identity = SlotIdentity(release=release, mapping=mapping.version, schema_=fingerprint)
     if not release:
         return Target(release, None, sha256, tables, empty_certificate(mapping))
-    return Target(release, identity, sha256, tables, mapping.expected(manifest))
+    return Target(release, identity, sha256, tables, expected_of(mapping, manifest))
 
 
 def plan(

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from consumers.adapters.base import Adapter, Loading
+from consumers.adapters.base import Adapter, Judges, Loading
 from consumers.explaining import told
 from consumers.library import Library
 from consumers.loading import BATCH_ROWS, Phases, audited, fill
@@ -107,8 +107,8 @@ class Loader:
         if self._audits_first and not (way.rebuild or way.repair):
             wrong = audited(loading, target.tables, phases, notify).difference(way.base)
         if not wrong:
-            certificate = fill(loading, way, target.tables, self._store, phases, notify)
-            if way.rebuild or not (wrong := certificate.difference(target.expected)):
+            certificate = self._fill(loading, way, target, phases, notify)
+            if way.rebuild or target.expected is None or not (wrong := certificate.difference(target.expected)):
                 return certificate, way
         # The slot did not hold what its row says: no delta leads from there to the target.
         why = "; ".join(wrong)
@@ -117,7 +117,13 @@ class Loader:
             way = rebuild_of(target, task.ways, why)
             self._say(task, way)
             notify = self._notifier(task, phases.rows_done + way.rows)
-            return fill(loading, way, target.tables, self._store, phases, notify), way
+            return self._fill(loading, way, target, phases, notify), way
+
+    def _fill(
+        self, loading: Loading, way: Plan, target: Target, phases: Phases, checkpoint: Callable[[], None]
+    ) -> Certificate:
+        judge = self._adapter.unfit if isinstance(self._adapter, Judges) else None
+        return fill(loading, way, target.tables, self._store, phases, checkpoint, judge)
 
     def _repair(self, job: Job, slot: Slot) -> Repair | None:
         """What mends a slot in doubt. Raises StoreError when the list that this very command names cannot be had."""

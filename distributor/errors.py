@@ -5,6 +5,8 @@ The retry policy reads `retryable` and nothing else; the command line prints `st
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class DistributorError(Exception):
     """Any failure that a user or an operator can act upon.
@@ -80,6 +82,16 @@ class PublishConflictError(DistributorError):
     """Another publisher made the release first; this one changed nothing."""
 
     retryable = True
+
+
+class UnfitRowsError(DistributorError):
+    """Rows of a release that a mapping or a store cannot take; `rows` has them all, as `model.unfit.Unfit`."""
+
+    def __init__(self, rows: Sequence[object], *, where: str = "") -> None:
+        first = "; ".join(str(row) for row in rows[:3])
+        more = f", and {len(rows) - 3:,} more" if len(rows) > 3 else ""
+        super().__init__(f"{len(rows):,} rows do not fit: {first}{more}", where=where)
+        self.rows = tuple(rows)
 
 
 class SystemAlteredError(DistributorError):

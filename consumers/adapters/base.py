@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
 
+from distributor.mapping.compiled import Compiled
 from distributor.mapping.tables import TableMapping
 from distributor.model.certificate import Bucket, TableCertificate
 from distributor.model.dataset import DatasetSchema
@@ -27,6 +28,8 @@ class TableSpec:
 
     mapping: TableMapping
     schema: DatasetSchema
+    compiled: Compiled | None = None
+    """How its rows are made, which is no adapter's business; None: they are the dataset's."""
 
     @property
     def name(self) -> str:

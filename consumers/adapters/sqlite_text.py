@@ -12,13 +12,13 @@ cast it and accept the loss.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
 
+from distributor.model.texts import double_text
 from distributor.model.types import Kind, LogicalType
 
 Value = str | int | float | bytes | None
@@ -48,41 +48,6 @@ def stored(column: pa.ChunkedArray[pa.StringScalar], type_: LogicalType) -> list
 def readers(types: tuple[LogicalType, ...]) -> tuple[Callable[[Any], str | None], ...]:
     """Per column, what makes the canonical text of a value as SELECT returns it."""
     return tuple(_decimal if type_.fits_a_double else _FROM_STORE.get(type_.kind, _text) for type_ in types)
-
-
-def double_text(value: float) -> str:
-    """The text that PostgreSQL gives a double: shortest, with exponents below 1e-4 and from 1e+15 on."""
-    text = repr(value).removesuffix(".0")
-    if text in _NAMES or abs(value) < 1e15:
-        return _NAMES.get(text, text)
-    sign = "-" if value < 0 else ""
-    if abs(value) >= 2**53:
-        return sign + _large(int(abs(value)), math.ulp(value))
-    return sign + _scientific(text.removeprefix("-").replace(".", ""), 15)
-
-
-def _scientific(digits: str, exponent: int) -> str:
-    rest = digits[1:].rstrip("0")
-    return f"{digits[0]}{'.' if rest else ''}{rest}e+{exponent:02}"
-
-
-def _large(value: int, ulp: float) -> str:
-    """Shortest digits strictly between the midpoints to both neighbours.
-
-    Python also takes a midpoint itself where reading rounds it back; PostgreSQL never does. Below 2^53 no midpoint is
-    short enough to matter.
-    """
-    # Four times everything, so that half the gap below a power of two is whole.
-    gap = int(4 * ulp)
-    below = value * 4 - (gap // 4 if value & (value - 1) == 0 else gap // 2)
-    above = value * 4 + gap // 2
-    for places in range(len(str(value)) - 1, -1, -1):
-        unit = 10**places
-        near = sorted((value // unit, value // unit + 1), key=lambda digits: (abs(digits * unit - value), digits % 2))
-        for digits in near:
-            if below < digits * unit * 4 < above:
-                return _scientific(str(digits), len(str(digits)) - 1 + places)
-    raise AssertionError("a number lies between its own midpoints")
 
 
 def _store_decimal(text: str) -> Value:
@@ -146,7 +111,6 @@ def readable(text: bytes) -> str:
 
 
 _BOOLEANS = {0: "false", 1: "true", None: None}
-_NAMES = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 _TO_STORE: dict[Kind, Callable[[str], Value]] = {
     Kind.BOOLEAN: lambda text: 1 if text == "true" else 0,
     Kind.INTEGER: int,

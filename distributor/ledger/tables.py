@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     Column,
     DateTime,
@@ -232,4 +233,37 @@ member_stalls = Table(
     Column("waiting_for", Text, nullable=False),
     Column("mend", Text, nullable=False),
     _time("at", nullable=False),
+)
+
+expected_certificates = Table(
+    "expected_certificates",
+    metadata,
+    Column("manifest", Text, primary_key=True),
+    Column("fingerprint", Text, primary_key=True),
+    Column("certificate", Text, nullable=False),
+)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("environment", Text, primary_key=True),
+    Column("dataset", Text, primary_key=True),
+    Column("key", ARRAY(Text), primary_key=True),
+    Column("release", Integer, nullable=False),
+    Column("system", Text, nullable=False),
+    Column("table", Text, nullable=False),
+    Column("column", Text, nullable=False),
+    Column("value", Text),
+    Column("why", Text, nullable=False),
+    _time("since", nullable=False),
+)
+
+variants = Table(
+    "variants",
+    metadata,
+    Column("environment", Text, primary_key=True),
+    Column("release", Integer, primary_key=True),
+    Column("manifest", Text, nullable=False),
+    Column("rows", Integer, nullable=False),
+    _time("made_at", nullable=False),
 )

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from pydantic import Field
 
-from distributor.model.certificate import Certificate
+from distributor.model.certificate import Certificate, TableCertificate
 from distributor.model.dataset import DatasetSchema, Frozen, schemas_fingerprint
 
 ZERO = 0
@@ -38,8 +38,10 @@ class Counts(Frozen):
 class Manifest(Frozen):
     """One release. `parent` is the sha256 of the parent's manifest, None only for the first release.
 
-    `restarts` are the datasets that have another shape than in the parent → what changed, in sentences: their chunks
-    are all of their rows, as inserts into an empty table.
+    `certificate` is of the datasets as they are. `mapped` is of systems' tables that are made of them, by the table's
+    fingerprint (`mapping.compiled`), for the mappings that were known when the release was made. `restarts` are the
+    datasets that have another shape than in the parent → what changed, in sentences: their chunks are all of their
+    rows, as inserts into an empty table.
     """
 
     release: int
@@ -51,6 +53,7 @@ class Manifest(Frozen):
     counts: dict[str, Counts]
     certificate: Certificate
     restarts: dict[str, tuple[str, ...]] = Field(default_factory=dict, exclude_if=lambda restarts: not restarts)
+    mapped: dict[str, TableCertificate] = Field(default_factory=dict)
 
     @property
     def schema_fingerprint(self) -> str:

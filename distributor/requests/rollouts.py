@@ -11,9 +11,8 @@ from distributor.coordination.step import step
 from distributor.errors import RefusedError, UsageError
 from distributor.ledger import audit, environments, releases, rollouts
 from distributor.ledger.engine import transaction
-from distributor.mapping.tables import SystemMapping
-from distributor.model.certificate import EMPTY_TABLE, Certificate
-from distributor.model.manifest import ZERO, Manifest
+from distributor.model.manifest import ZERO
+from distributor.requests.expectations import Content, expected
 from distributor.rollout.events import Aborted, MembersConfigured, Requested
 from distributor.rollout.state import Cause, Environment, Expected, Requirement, Rollout, RolloutState
 from distributor.settings import Settings
@@ -124,7 +123,7 @@ def ask(
     """
     state = configured(conn, settings, environment)
     number = release if release is not None else _newest(conn)
-    manifest = _manifest(conn, store, number)
+    content = _content(conn, store, number)
     every = frozenset(n for n, m in state.members.items() if m.requirement is Requirement.REQUIRED)
     chosen = frozenset(systems) or frozenset(state.members)
     # Optional systems alone cannot carry a rollout: the required ones, which show the release already, do.
@@ -139,7 +138,7 @@ def ask(
         requested_at=now(),
         required=required,
         optional=optional,
-        expected=_expected(settings, manifest, sorted(required | optional)),
+        expected=_expected(conn, settings, store, content, sorted(required | optional)),
         timing=settings.environment(environment).timing,
         repairs=dict(repairs or {}),
         state=RolloutState.QUEUED,
@@ -149,11 +148,13 @@ def ask(
     return rollout.id
 
 
-def _expected(settings: Settings, manifest: Manifest | None, systems: Collection[str]) -> dict[str, Expected]:
+def _expected(
+    conn: Connection, settings: Settings, store: Store, content: Content, systems: Collection[str]
+) -> dict[str, Expected]:
     """Systems with the same tables share one digest: computing it is most of what asking costs."""
     mappings = {system: settings.mapping(system) for system in systems}
     distinct = {mapping.tables: mapping for mapping in mappings.values()}
-    digests = {tables: expected(mapping, manifest).certificate for tables, mapping in distinct.items()}
+    digests = {tables: expected(conn, store, mapping, content).certificate for tables, mapping in distinct.items()}
     return {system: Expected(digests[mapping.tables], mapping.version) for system, mapping in mappings.items()}
 
 
@@ -167,23 +168,6 @@ def release_before(conn: Connection, state: Environment) -> int:
             mend="Name a release with --to.",
         )
     return before
-
-
-def expected(mapping: SystemMapping, manifest: Manifest | None) -> Expected:
-    """What a member with this mapping must report for a release; None is release 0, every table empty.
-
-    Raises RefusedError when the system shows a dataset that the release does not have.
-    """
-    if manifest is None:
-        empty = Certificate(tables={table.into: EMPTY_TABLE for table in mapping.tables})
-        return Expected(empty.digest, mapping.version)
-    if missing := [t.dataset for t in mapping.tables if t.dataset not in manifest.certificate.tables]:
-        raise RefusedError(
-            f"release {manifest.release} has no dataset {missing[0]!r}, which {mapping.system} is to show",
-            where="config",
-            mend="Publish a release with it, or take the table from the system.",
-        )
-    return Expected(mapping.expected(manifest).digest, mapping.version)
 
 
 def configure(conn: Connection, settings: Settings, environment: str, at: datetime) -> Environment:
@@ -208,10 +192,11 @@ def _newest(conn: Connection) -> int:
     return newest.number
 
 
-def _manifest(conn: Connection, store: Store, number: int) -> Manifest | None:
+def _content(conn: Connection, store: Store, number: int) -> Content:
     if number == ZERO:
-        return None
-    return read_manifest(store, releases.release(conn, number).manifest)
+        return Content(None, None)
+    sha256 = releases.release(conn, number).manifest
+    return Content(sha256, read_manifest(store, sha256))
 
 
 def known_systems(settings: Settings, environment: str, systems: Collection[str]) -> None:

@@ -9,7 +9,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
-from distributor.mapping.tables import SystemMapping, TableMapping
+from distributor.errors import ConfigError
+from distributor.mapping.expressions import quoted
+from distributor.mapping.tables import ColumnMapping, SystemMapping, TableMapping
+from distributor.model.dataset import TypeText
 from distributor.rollout.state import Requirement, Timing
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
@@ -53,7 +56,8 @@ class Dataset(Section):
     key: tuple[str, ...] = Field(default=(), description="key columns; empty: the table's primary key")
     references: dict[str, str] = Field(
         default_factory=dict,
-        description='columns that name a row of another dataset: {column = "dataset"}; checked, but not used yet',
+        description='columns that name a row of another dataset: {column = "dataset"}; mappings join along them, and'
+        " what is held back takes the rows with it that reference it",
     )
     drift: Literal["stop", "evolve", "ignore"] = Field(
         default="stop",
@@ -175,11 +179,47 @@ class EnvironmentSettings(Section):
         }
 
 
+class ColumnSettings(Section):
+    """A column that is computed."""
+
+    expr: str = Field(description="SQL over the dataset's columns; docs/mappings.md has the functions")
+    type: TypeText | None = Field(
+        default=None, description='what it gives: "text", "text(40)", "integer", "decimal(12,2)", "date", …'
+    )
+
+
 class TableSettings(Section):
     """One table of a system."""
 
     dataset: Name = Field(description="the dataset that it shows")
     into: str | None = Field(default=None, description="the name under which readers find it; default: the dataset's")
+    where: str = Field(default="", description="SQL that says which rows it has; none: all")
+    columns: Literal["*"] | tuple[str, ...] | dict[str, str | ColumnSettings] = Field(
+        default="*",
+        description='"*": every column; ["id", "name"]: these; a table: its column = "expression" or {expr, type},'
+        ' where "*" = "*" stands for all that no other entry names',
+    )
+
+    def mapping(self, references: dict[str, str]) -> TableMapping:
+        """As the mapping has it. `references` are the dataset's."""
+        columns: tuple[ColumnMapping, ...] = ()
+        if isinstance(self.columns, dict):
+            columns = tuple(
+                ColumnMapping(name=name, expr=entry)
+                if isinstance(entry, str)
+                else ColumnMapping(name=name, expr=entry.expr, type=entry.type)
+                for name, entry in self.columns.items()
+            )
+        elif self.columns != "*":
+            columns = tuple(ColumnMapping(name=name, expr=quoted(name)) for name in self.columns)
+        table = TableMapping(
+            dataset=self.dataset,
+            into=self.into or self.dataset,
+            where=self.where,
+            columns=columns,
+            references=tuple(references.items()),
+        )
+        return table if table.foreign else table.model_copy(update={"references": ()})
 
 
 class SystemSettings(Section):
@@ -215,6 +255,10 @@ class Settings(Section):
                 if table.dataset not in self.master.datasets:
                     known = ", ".join(self.master.datasets)
                     raise ValueError(f"systems.{name}: there is no dataset {table.dataset!r}; there are {known}")
+                try:
+                    table.mapping(self.master.datasets[table.dataset].references)
+                except ConfigError as error:
+                    raise ValueError(f"systems.{name}: {error}") from error
         for name, dataset in self.master.datasets.items():
             for column, target in dataset.references.items():
                 if target not in self.master.datasets:
@@ -234,7 +278,7 @@ class Settings(Section):
         """A system's mapping; without `[systems.NAME]`, every dataset under its own name."""
         settings = self.systems.get(system)
         tables = (
-            [TableMapping(dataset=t.dataset, into=t.into or t.dataset) for t in settings.tables]
+            [table.mapping(self.master.datasets[table.dataset].references) for table in settings.tables]
             if settings and settings.tables
             else [TableMapping(dataset=name, into=name) for name in self.master.datasets]
         )

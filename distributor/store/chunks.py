@@ -59,6 +59,7 @@ class Link(Frozen):
     counts: _Unread
     certificate: _Unread
     restarts: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    mapped: _Unread = _Unread()
 
 
 Read = TypeVar("Read", Manifest, Link)

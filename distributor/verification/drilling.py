@@ -15,6 +15,7 @@ from distributor.ledger.engine import transaction
 from distributor.mapping.tables import SystemMapping
 from distributor.model.certificate import EMPTY_TABLE, Certificate, leaf_of
 from distributor.model.manifest import ZERO, Manifest
+from distributor.requests.expectations import Content, expected_certificate
 from distributor.requests.verifications import FIRST, Asked, Question
 from distributor.settings import Settings
 from distributor.store.base import Store
@@ -161,7 +162,7 @@ class _Drill:
     def _tables(self, mapping: SystemMapping, name: str, slot: SlotAnswer) -> list[TableFinding]:
         assert slot.release is not None
         manifest = self._manifest(slot.release)
-        right = mapping.restrict(manifest.certificate if manifest else Certificate())
+        right = self._right(mapping, slot.release)
         keys = {schema.dataset: schema.key for schema in manifest.schemas} if manifest else {}
         found = []
         for table in mapping.tables:
@@ -180,6 +181,13 @@ class _Drill:
                 )
             )
         return found
+
+    def _right(self, mapping: SystemMapping, release: int) -> Certificate:
+        if release == ZERO:
+            return Certificate()
+        with transaction(self._engine) as conn:
+            content = Content(releases.release(conn, release).manifest, self._manifest(release))
+            return expected_certificate(conn, self._store, mapping, content)
 
     def _leaves(self, round_: int, side: Expected, members: _Members) -> _Members:
         """Differing buckets, leaf by leaf."""

@@ -13,6 +13,7 @@ from consumers.main import load_adapter
 from distributor.ledger import releases
 from distributor.ledger.engine import ledger_engine, transaction
 from distributor.ledger.releases import ReleaseRecord
+from distributor.mapping.compiled import compile_system
 from distributor.model.certificate import Certificate
 from distributor.settings import Settings, load_settings
 from distributor.store.chunks import read_manifest
@@ -50,7 +51,8 @@ def desk_of(lab: Lab) -> Iterator[Desk]:
 def specs(desk: Desk, system: str, manifest: str) -> tuple[TableSpec, ...]:
     """A system's tables in the shapes of a release, which is given by its manifest's sha256."""
     mapping = desk.settings.mapping(system)
-    return tuple(TableSpec(table, schema) for table, schema in mapping.schemas(read_manifest(desk.store, manifest)))
+    tables = compile_system(mapping, read_manifest(desk.store, manifest))
+    return tuple(TableSpec(table.mapping, table.schema, table) for table in tables)
 
 
 def audited_digest(desk: Desk, system: str) -> str:

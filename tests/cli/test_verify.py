@@ -14,6 +14,7 @@ from sqlalchemy import Engine
 
 from distributor.ledger import audit, environments, releases, timeline, verifications
 from distributor.ledger.engine import ledger_engine, transaction
+from distributor.mapping.compiled import expected_of
 from distributor.model.repair import Repair
 from distributor.settings import Settings, load_settings
 from distributor.store.chunks import read_manifest
@@ -129,7 +130,7 @@ def world(database: Callable[[], str], amqp_url: str, tmp_path: Path, run: Run) 
             mapping = settings.mapping(system)
             with transaction(engine) as conn:
                 manifest = read_manifest(made.store(), releases.release(conn, 2).manifest)
-            certificate = mapping.expected(manifest).digest
+            certificate = found.digest if (found := expected_of(mapping, manifest)) else ""
             online, shadow = (Slot(2, mapping.version, rows(2)) for _ in range(2))
             auditor = made.auditors[system] = FakeAuditor(NAMES, online, shadow)
             made.members[system] = stack.enter_context(

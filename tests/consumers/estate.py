@@ -18,7 +18,10 @@ from typing import TypeVar
 import pika
 import psycopg
 
+from distributor.mapping.compiled import expected_of
 from distributor.mapping.tables import SystemMapping, TableMapping
+from distributor.model.certificate import Certificate
+from distributor.model.manifest import Manifest
 from distributor.rollout.member_row import MemberRow
 from distributor.wire import topology
 from distributor.wire.envelope import from_amqp, to_amqp
@@ -46,6 +49,15 @@ MAPPING = SystemMapping(
     system=SYSTEM,
     tables=(TableMapping(dataset="products", into="items"), TableMapping(dataset="prices", into="prices")),
 )
+
+
+def certified(manifest: Manifest) -> Certificate:
+    """What a member with MAPPING holds of a release, by the release itself."""
+    certificate = expected_of(MAPPING, manifest)
+    assert certificate is not None
+    return certificate
+
+
 Report = TypeVar("Report", bound=Message)
 
 

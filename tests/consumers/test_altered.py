@@ -13,7 +13,7 @@ from distributor.rollout.member_row import other
 from distributor.settings import load_settings
 from distributor.wire.messages import FlippedReport, RefusedReport, SettledReport
 from tests.consumers.catalogue import Catalogue
-from tests.consumers.estate import ENVIRONMENT, MAPPING, SYSTEM, Coordinator, Member
+from tests.consumers.estate import ENVIRONMENT, SYSTEM, Coordinator, Member, certified
 from tests.consumers.test_scenarios import online, publish_three, staged
 
 ALTERED = {"a row that the delta changes": "P000003", "a row that the delta deletes": "P000037"}
@@ -67,7 +67,7 @@ def test_a_release_whose_certificate_is_another_one_is_not_there_already(
     with adapter.member() as transaction:
         row = transaction.row
         shadow = other(row.active)
-        wrong = MAPPING.expected(catalogue.manifest(3)).model_dump_json()
+        wrong = certified(catalogue.manifest(3)).model_dump_json()
         altered = row.slots[shadow].model_copy(update={"certificate": wrong})
         transaction.save(row.model_copy(update={"slots": {**row.slots, shadow: altered}}))
     adapter.close()

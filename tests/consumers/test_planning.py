@@ -12,6 +12,7 @@ from consumers.explaining import told
 from consumers.loading import batch_of
 from consumers.planning import Plan, plan, target_of
 from distributor.errors import SchemaError, StoreError
+from distributor.mapping.compiled import expected_of
 from distributor.mapping.tables import SystemMapping, TableMapping
 from distributor.model.dataset import Column
 from distributor.model.manifest import Chunk
@@ -40,8 +41,9 @@ def four(tmp_path: Path) -> Catalogue:
 def slot_with(catalogue: Catalogue, release: int, mapping: SystemMapping = MAPPING) -> Slot:
     manifest = catalogue.manifest(release)
     target = target_of(mapping, release, catalogue.manifests[release], manifest)
-    certificate = mapping.expected(manifest).model_dump_json()
-    return Slot(identity=target.identity, manifest=target.manifest, certificate=certificate)
+    certificate = expected_of(mapping, manifest)
+    assert certificate is not None
+    return Slot(identity=target.identity, manifest=target.manifest, certificate=certificate.model_dump_json())
 
 
 def plan_to(catalogue: Catalogue, release: int, slot: Slot, mapping: SystemMapping = MAPPING) -> Plan:
@@ -57,7 +59,7 @@ def test_forwards_from_what_the_slot_holds(four: Catalogue) -> None:
         (3, Direction.FORWARD),
     ]
     assert found.rebuild == ""
-    assert found.base == MAPPING.expected(four.manifest(1))
+    assert found.base == expected_of(MAPPING, four.manifest(1))
 
 
 def test_backwards_where_that_is_less_work(four: Catalogue) -> None:

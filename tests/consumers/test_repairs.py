@@ -15,7 +15,7 @@ from distributor.wire.messages import (
     StagedReport,
 )
 from tests.consumers.catalogue import Catalogue
-from tests.consumers.estate import MAPPING, Coordinator, Member
+from tests.consumers.estate import MAPPING, Coordinator, Member, certified
 from tests.consumers.test_kills import answered
 from tests.consumers.test_scenarios import online, publish_three, staged
 from tests.support import wait_for
@@ -39,7 +39,7 @@ def settled(coordinator: Coordinator, epoch: int, release: int) -> None:
 def whole(member: Member, coordinator: Coordinator, catalogue: Catalogue, release: int) -> None:
     """Readers and both slots have what the release has, and nothing is in doubt."""
     assert (member.shows(), member.content()) == (release, catalogue.contents[release])
-    expected = MAPPING.expected(catalogue.manifest(release)).tables
+    expected = certified(catalogue.manifest(release)).tables
     parts = coordinator.audit(shadow=True)
     assert {part.slot for part in parts} == {"online", "shadow"}
     for part in parts:
@@ -60,7 +60,7 @@ def test_an_audit_names_buckets_leaves_and_rows(member: Member, coordinator: Coo
     assert (items.table, items.slot, items.release, items.mapping) == ("items", "online", 1, MAPPING.version)
     assert items.doubt == prices.doubt == member.row().online.doubt
     assert items.doubt.startswith("items: 40 rows stored, 40 expected")
-    expected = MAPPING.expected(catalogue.manifest(1)).tables
+    expected = certified(catalogue.manifest(1)).tables
     assert prices.sums == expected["prices"].buckets
     numbers = expected["items"].buckets.keys() | items.sums.keys()
     wrong = {n for n in numbers if items.sums.get(n) != expected["items"].buckets.get(n)}
@@ -89,7 +89,7 @@ def test_wrong_rows_are_mended_through_the_shadow_and_the_old_slot_when_it_settl
 
     coordinator.send(coordinator.repair(3, 1, catalogue.repair(1, products=WRONG)))
     report = coordinator.expect(StagedReport)
-    assert report.certificate == MAPPING.expected(catalogue.manifest(1)).digest
+    assert report.certificate == certified(catalogue.manifest(1)).digest
     assert report.rows_applied == len(WRONG)
     assert "audit" in report.phases
     assert "rebuild" not in report.phases

@@ -15,7 +15,7 @@ from distributor.wire.messages import (
     StagedReport,
 )
 from tests.consumers.catalogue import Catalogue, prices, products
-from tests.consumers.estate import MAPPING, Coordinator, Member
+from tests.consumers.estate import MAPPING, Coordinator, Member, certified
 from tests.support import wait_for
 
 RENAMED = products(10, name="Hocker")
@@ -34,7 +34,7 @@ def staged(coordinator: Coordinator, epoch: int, release: int, **more: object) -
     """Sends a stage and gives the answer, whose certificate must be the expected one."""
     coordinator.send(coordinator.stage(epoch, release, **more))  # type: ignore[arg-type]
     report = coordinator.expect(StagedReport, lambda r: r.epoch == epoch)
-    expected = MAPPING.expected(coordinator.catalogue.manifest(release))
+    expected = certified(coordinator.catalogue.manifest(release))
     assert (report.release, report.certificate) == (release, expected.digest)
     assert report.mapping == MAPPING.version
     assert report.tables == {name: table.total for name, table in expected.tables.items()}
@@ -159,7 +159,7 @@ def test_stage_duplicate_after_staged_does_not_reload(
         coordinator.send(command, id=repeated)
         again = coordinator.expect(StagedReport)
         assert again.rows_applied == 0
-        assert again.certificate == MAPPING.expected(catalogue.manifest(1)).digest
+        assert again.certificate == certified(catalogue.manifest(1)).digest
 
 
 def test_stage_duplicate_after_flip_keeps_previous_release(
@@ -380,4 +380,4 @@ def test_an_unknown_adapter_names_the_known_ones(sqlite_member: Member, adapter_
     assert sqlite_member.died() == 1
     log = wait_for(sqlite_member.log.read_text)
     assert "oracle" in log
-    assert "postgresql, sqlite" in log
+    assert "files, mariadb, parquet, postgresql, redis, sqlite" in log

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from consumers.adapters.base import TableSpec
 from consumers.loading import Phases, fill
 from consumers.planning import Plan
+from distributor.mapping.compiled import expected_of
 from distributor.model.certificate import Certificate
 from distributor.rollout.member_row import SlotName, other
 from distributor.store.base import Store
@@ -127,7 +128,7 @@ class _Way:
         adapter.prepare(ENVIRONMENT, system, tables)
         mapping = desk.settings.mapping(system)
         old, new = (
-            _End(number, sha, mapping.expected(read_manifest(desk.store, sha)))
+            _End(number, sha, expected_of(mapping, read_manifest(desk.store, sha)) or Certificate())
             for number, sha in ((held, shadow.manifest), (head.number, head.manifest))
         )
         return cls(
