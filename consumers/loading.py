@@ -77,7 +77,7 @@ def fill(
     folded: dict[str, TableCertificate] = {}
     for table in tables:
         certificate = plan.base.tables.get(table.name, EMPTY_TABLE)
-        if plan.rebuild:
+        if plan.rebuild or table.name in plan.anew:
             with phases.phase("load"):
                 loading.clear(table)
         for batch in _batches(store, plan, table, phases, unfit):
@@ -137,7 +137,7 @@ def _batches(store: Store, plan: Plan, table: TableSpec, phases: Phases, unfit: 
 def _changes(store: Store, plan: Plan, table: TableSpec) -> Iterator[tuple[pa.Table, bool]]:
     """The net delta of what the table reads, and the repair list (true) before or after it."""
     source = table.compiled.source if table.compiled else table.schema
-    if plan.repair and not plan.ends:
+    if plan.repair and not plan.ends and table.name not in plan.anew:
         yield from _mended(store, plan.repair, source)
     for piece in net_delta(store, plan.chain, source):
         yield piece, False

@@ -40,6 +40,7 @@ class Plan:
     `rebuild` says why every table is emptied first, so that the chain starts from nothing; "" for a plain delta.
     `repair` is laid over what the slot holds, before the chain, or after it when it `ends` the way: then nobody knows
     what the slot held before, and only an audit of all of it gives its certificate.
+    `anew` are the tables that change their shape on the way: they alone are emptied first, and are not in `base`.
     """
 
     chain: Chain
@@ -47,6 +48,7 @@ class Plan:
     rebuild: str = ""
     repair: Repair | None = None
     ends: bool = False
+    anew: frozenset[str] = frozenset()
 
     @property
     def rows(self) -> int:
@@ -79,8 +81,8 @@ def plan(
     read: Callable[[str], Certificate] = Certificate.model_validate_json,
     repair: Repair | None = None,
 ) -> Plan:
-    """The cheapest way, by rows. A torn slot, another mapping or other shapes leave only the rebuild; so does a slot in
-    doubt without a `repair` list of the release that it holds, or of the target.
+    """The cheapest way, by rows. A torn slot, another mapping, or a former shape leave only the rebuild; so does a slot
+    in doubt without a `repair` list of the release that it holds, or of the target.
 
     `read` gives the certificate for its JSON in the slot. Raises StoreError when no chain reaches the target.
     """
@@ -94,8 +96,12 @@ def plan(
             reason = str(error)
         else:
             ends = repair is not None and (repair.release, repair.manifest) != (slot.release, slot.manifest)
-            delta = Plan(chain, read(slot.certificate), repair=repair if slot.doubt else None, ends=ends)
-            return _cheaper(delta, target, ways)
+            anew = frozenset(table.name for table in target.tables if chain.restarts(_source(table)))
+            base = Certificate(tables={n: c for n, c in read(slot.certificate).tables.items() if n not in anew})
+            delta = Plan(chain, base, repair=repair if slot.doubt else None, ends=ends, anew=anew)
+            reason = _wrong_shape(slot, target, delta)
+            if not reason:
+                return _cheaper(delta, target, ways)
     return rebuild_of(target, ways, reason)
 
 
@@ -132,9 +138,23 @@ def _must_rebuild(slot: Slot, target: Target) -> str:
         return "the slot is torn"
     if slot.identity.mapping != target.identity.mapping:
         return "the mapping changed"
-    if slot.identity.schema_ != target.identity.schema_:
-        return "the shape of a table changed"
     return "" if slot.certificate else "the slot has no certificate"
+
+
+def _wrong_shape(slot: Slot, target: Target, delta: Plan) -> str:
+    """Why a delta does not lead to the target's shapes: only a restart of the dataset leads to another one."""
+    lost = [table.name for table in target.tables if delta.chain.lost(_source(table))]
+    if lost:
+        return f"there is no way back to the former shape of {', '.join(lost)}"
+    assert slot.identity is not None and target.identity is not None
+    if slot.identity.schema_ != target.identity.schema_ and not delta.anew:
+        return "the shape of a table changed"
+    return ""
+
+
+def _source(table: TableSpec) -> str:
+    """The dataset whose changesets a table reads."""
+    return (table.compiled.source if table.compiled else table.schema).dataset
 
 
 def _must_doubt(slot: Slot, target: Target, repair: Repair | None) -> str:

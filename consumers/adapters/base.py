@@ -155,10 +155,12 @@ class Loading(Protocol):
     stores without large transactions) a slot that was marked torn before the first write."""
 
     def clear(self, table: TableSpec) -> None:
-        """Empties the table's slot: the first step of a rebuild."""
+        """Empties the table's slot: the first step of a rebuild, and of a table that changes its shape. Whatever shape
+        it had in this slot, it has the given one from then on, if the load commits; the other slot keeps its own."""
 
     def apply(self, batch: Batch) -> Touched:
-        """Writes one batch and reads the touched rows back. Raises SystemAlteredError when the table no longer fits."""
+        """Writes one batch and reads the touched rows back. Raises SystemAlteredError when the table no longer fits, or
+        when this slot has it in another shape and it was not cleared."""
 
     def audit(self, table: TableSpec, only: Collection[int] = ()) -> TableCertificate:
         """The certificate of everything that the slot holds inside this load, or of the given buckets (L3)."""
@@ -181,8 +183,16 @@ class Adapter(Protocol):
         Called first without tables, before any release is known: then only the row and `distributor_release` come to
         be, so that the member can be answered for. Called again with the tables of a release at every stage: so it
         is cheap when all is there, and it makes again what readers look at and somebody took away. After a restart a
-        flip may come before that second call. Raises SystemAlteredError when something of the user's stands in the
-        way or a slot has another shape, UnreachableError.
+        flip may come before that second call.
+
+        Each slot has its tables in the shape in which they were made here: tables that come with another shape (other
+        columns, types or key) than a slot has are no error, and no slot is touched for it. The next load clears them,
+        which makes them anew in its own slot alone. Until the flip readers see the online slot's shape; the flip, and
+        the way back, lead them to the other slot's in the same commit as to its rows. A reader's snapshot from before
+        may then fail; it never sees a mix, nor a table without its rows.
+
+        Raises SystemAlteredError when something of the user's stands in the way or a slot's table is not as it was
+        made, UnreachableError.
         """
 
     def member(self) -> AbstractContextManager[MemberTransaction]:
