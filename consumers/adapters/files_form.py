@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from consumers.adapters.base import Batch
@@ -120,8 +121,9 @@ class Form:
             if not (lacked := _lacked(self.encoding, "".join(filter(None, column.to_pylist())))):
                 continue
             any_of_them = "".join(rf"\x{{{ord(character):x}}}" for character in lacked)
-            wrong = pc.match_substring_regex(column, f"[{any_of_them}]")
-            for at in pc.indices_nonzero(pc.fill_null(wrong, fill_value=False)).to_pylist():
+            wrong: Any = pc.match_substring_regex(column, f"[{any_of_them}]")
+            places: Any = pc.indices_nonzero(pc.fill_null(wrong, pa.scalar(value=False)))
+            for at in places.to_pylist():
                 found.setdefault(
                     at,
                     Unfit(

@@ -1,0 +1,198 @@
+"""One load into a slot: batches into copies of the tables, at the commit a new directory, read back and proved.
+
+Nothing of a slot is written in place. The new directory becomes the slot when member.json says so; until then, and
+whenever this process dies, the slot is the directory that it was.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+import tempfile
+from collections import deque
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from consumers.adapters.base import Batch, TableSpec, Touched
+from consumers.adapters.files_copy import Copy, open_copies
+from consumers.adapters.files_delta import NoDeltaError, same_content, write_delta
+from consumers.adapters.files_disk import Lock, replace_with, sync_directory
+from consumers.adapters.files_form import LOAD_ANEW
+from consumers.adapters.files_home import LOADS, Home, State
+from consumers.adapters.files_table import DELTA, check, file_name, scan, write
+from consumers.adapters.streaming import Row, Sums, audited
+from distributor.errors import SystemAlteredError, UnreachableError
+from distributor.mapping.tables import TableMapping
+from distributor.model.certificate import TableCertificate
+from distributor.rollout.member_row import MemberRow, SlotName
+
+_CLEARED = "this release was loaded anew, from nothing"
+
+
+@contextmanager
+def begun(home: Home, slot: SlotName) -> Iterator[FilesLoading]:
+    """A load, in a directory of its own that is gone afterwards. Raises as `Home.locked` does."""
+    with ExitStack() as stack:
+        with home.locked() as state:
+            home.sweep(state)
+            work = Path(tempfile.mkdtemp(prefix=LOADS, dir=home.inner))
+            # Others take what nobody has locked for what a dead process left.
+            stack.enter_context(Lock(work / "lock").locked())
+        stack.callback(shutil.rmtree, work, ignore_errors=True)
+        loading = FilesLoading(home, state, slot, work)
+        stack.callback(loading.close)
+        yield loading
+
+
+class FilesLoading:
+    """A load. Any number may run; only one that still finds what it has built upon commits."""
+
+    def __init__(self, home: Home, state: State, slot: SlotName, work: Path) -> None:
+        self._home = home
+        self._form = home.form
+        self._state = state
+        self._slot = slot
+        self._copies: dict[str, Copy] = {}
+        self._new = work / "slot"
+        self._connection = open_copies(work / "copies.db")
+
+    def close(self) -> None:
+        """Ends it."""
+        self._connection.close()
+
+    def clear(self, table: TableSpec) -> None:
+        """Empties the table; the slot's file is not even read."""
+        with self._serving():
+            self._copy(table, filled=False).clear()
+
+    def apply(self, batch: Batch) -> Touched:
+        """Writes one batch and reads the touched records back. The table's file is read when its first batch comes."""
+        with self._serving():
+            return self._copy(batch.table).apply(batch)
+
+    def audit(self, table: TableSpec, only: Collection[int] = ()) -> TableCertificate:
+        """The certificate of everything that the slot holds inside this load."""
+        with self._serving():
+            return audited(table, self._copy(table).rows(), only)
+
+    def commit(self, guard: Callable[[MemberRow], MemberRow | None]) -> MemberRow | None:
+        """Writes the new files, proves them, and asks the guard under the row's lock.
+
+        Raises SystemAlteredError when a file that was read back is not base - before + after, UnreachableError when
+        another load has committed meanwhile, or readers were led elsewhere, and the guard did not see it.
+        """
+        home = self._home
+        with self._serving():
+            self._new.mkdir()
+            told = self._written()
+            with home.locked() as state:
+                row = guard(state.row)
+                if row is None:
+                    return None
+                if _ground(state) != _ground(self._state):
+                    raise UnreachableError("the slots have changed while this load ran", where=str(home.root))
+                home.sweep(state)
+                self._complete(state, row, told)
+                place = f"{self._slot}-{int(state.places[self._slot].rpartition('-')[2]) + 1}"
+                self._new.rename(home.inner / "slots" / place)
+                sync_directory(home.inner / "slots")
+                home.change(state, row, {**state.places, self._slot: place})
+                return row
+
+    def _copy(self, table: TableSpec, *, filled: bool = True) -> Copy:
+        if (found := self._copies.get(table.name)) is None:
+            file = self._home.file(self._state, self._slot, table)
+            if self._state.tables.get(table.name) != table.schema:
+                raise SystemAlteredError("this was made with other columns", where=str(file), mend=LOAD_ANEW)
+            check(self._form, file, table)
+            found = Copy(self._connection, len(self._copies), table, self._form)
+            if filled:
+                found.fill(scan(self._form, file, table))
+            self._copies[table.name] = found
+        return found
+
+    def _written(self) -> dict[str, object]:
+        """All new files, and what their deltas are relative to."""
+        for name, copy in self._copies.items():
+            write(self._form, self._new / file_name(name), copy.table.schema.column_names, copy.records())
+        delta = self._new / DELTA
+        delta.mkdir()
+        why = _CLEARED if any(copy.cleared for copy in self._copies.values()) else ""
+        if not why:
+            try:
+                return {"tables": {name: self._compared(table, delta) for name, table in _tables(self._state).items()}}
+            except NoDeltaError as reason:
+                why = str(reason)
+        for path in delta.iterdir():
+            path.unlink()
+        for copy in self._copies.values():
+            with self._proved(copy) as stored:
+                deque(stored, maxlen=0)
+        return {"why": why}
+
+    def _compared(self, table: TableSpec, delta: Path) -> dict[str, int]:
+        """Writes a table's delta, and proves its new file on the way."""
+        shown = self._home.file(self._state, self._state.row.active, table)
+        into, copy = delta / file_name(table.name), self._copies.get(table.name)
+        if copy is not None:
+            with self._proved(copy) as stored:
+                return write_delta(self._form, table, shown, stored, into)
+        kept = self._home.file(self._state, self._slot, table)
+        if same_content(shown, kept):
+            return write_delta(self._form, table, shown, scan(self._form, shown, table), into)
+        return write_delta(self._form, table, shown, scan(self._form, kept, table), into)
+
+    @contextmanager
+    def _proved(self, copy: Copy) -> Iterator[Iterator[tuple[str, Row]]]:
+        """The records of a new file as they are read back, to be read to the end."""
+        path, sums = self._new / file_name(copy.table.name), Sums(copy.table.schema)
+
+        def counted() -> Iterator[tuple[str, Row]]:
+            for record, row in scan(self._form, path, copy.table):
+                sums.add(row)
+                yield record, row
+
+        yield counted()
+        if sums.certificate != copy.expected:
+            raise SystemAlteredError(
+                "what was read back is not what was written", where=str(path), mend="Is the disk in order?"
+            )
+
+    def _complete(self, state: State, row: MemberRow, told: dict[str, object]) -> None:
+        """Tables that this load did not touch, and what the deltas are relative to."""
+        for name in map(file_name, state.tables):
+            with suppress(FileExistsError):
+                (self._new / name).hardlink_to(self._home.place(state, self._slot) / name)
+        since = None if "why" in told else _release(state.row, state.row.active)
+        about = {"release": _release(row, self._slot), "since": since, **told}
+        replace_with(self._new / DELTA / "delta.json", json.dumps(about, ensure_ascii=True, indent=2) + "\n")
+        sync_directory(self._new)
+
+    @contextmanager
+    def _serving(self) -> Iterator[None]:
+        try:
+            with self._home.serving():
+                yield
+        except sqlite3.Error as error:
+            where = str(self._new.parent)
+            raise UnreachableError(
+                f"the load has no room to work: {error}", where=where, mend="Is the disk full?"
+            ) from error
+
+
+def _tables(state: State) -> dict[str, TableSpec]:
+    return {
+        name: TableSpec(TableMapping(dataset=schema.dataset, into=name), schema)
+        for name, schema in state.tables.items()
+    }
+
+
+def _ground(state: State) -> tuple[object, ...]:
+    return state.row.active, state.places
+
+
+def _release(row: MemberRow, slot: SlotName) -> int:
+    identity = row.slots[slot].identity
+    return identity.release if identity else 0

@@ -1,0 +1,170 @@
+"""Whether a member's directory still is as it was made, and how it is made and mended: `prepare` and `altered`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from consumers.adapters.base import TableSpec
+from consumers.adapters.files_disk import sync_directory, translated
+from consumers.adapters.files_form import LOAD_ANEW
+from consumers.adapters.files_home import RELEASE, RELEASE_COLUMNS, SLOTS, Home, State, check_names, told
+from consumers.adapters.files_table import check, file_name, write
+from distributor.errors import ConfigError, DistributorError, SystemAlteredError
+from distributor.rollout.member_row import MemberRow
+from distributor.telemetry.logs import logger
+
+_AGAIN = "its consumer makes it anew when it starts, or stages"
+_BACK = "The member's consumer puts it back when it starts, or stages."
+_log = logger("adapter")
+
+
+def prepare(home: Home, row: MemberRow, tables: Sequence[TableSpec]) -> None:
+    """Creates what is missing; `row` is the member's first one.
+
+    Raises ConfigError when the directory is another member's or names collide, SystemAlteredError when something of
+    somebody else's lies where readers look or a file has other columns, UnreachableError.
+    """
+    where = str(home.root)
+    check_names(where, home.form, tables)
+    if not home.root.parent.is_dir():
+        raise ConfigError(f"the directory {home.root.parent} does not exist", where=where, mend="Create it.")
+    with home.serving():
+        home.inner.mkdir(parents=True, exist_ok=True)
+        with home.lock.locked():
+            state = home.settled() or _first(home, row, tables)
+            owner = state.row
+            if (owner.environment, owner.system) != (row.environment, row.system):
+                raise ConfigError(
+                    f"this directory is the store of {owner.system} in {owner.environment},"
+                    f" not of {row.system} in {row.environment}",
+                    where=where,
+                    mend="Every member needs a directory of its own.",
+                )
+            _lead_back(home, state)
+            for table in tables:
+                if refused := _refused(home, state, table):
+                    raise refused
+            state = _with_tables(home, state, tables)
+            _show_again(home, state)
+
+
+def altered(home: Home, state: State, tables: Sequence[TableSpec]) -> list[str]:
+    """All that is not as it was made, or leads readers elsewhere than the row says: each with its mend."""
+    held = [table for table in tables if table.name in state.tables]
+    found = [str(refused) for table in held if (refused := _refused(home, state, table))]
+    if home.linked() != state.shown:
+        led = f"to {home.current.resolve()}" if home.current.exists() else "nowhere"
+        found.append(f"readers are led {led}, and not to release {told(state.row)[2]}. {_BACK}")
+    view = home.view(state)
+    for table in held:
+        if not os.path.lexists(view / file_name(table.name)):
+            found.append(f"{file_name(table.name)} is gone from where readers look. {_AGAIN.capitalize()}.")
+    if _told(home, state) != _tells(home, state):
+        found.append(f"{file_name(RELEASE)} does not tell readers of release {told(state.row)[2]}. {_BACK}")
+    return found
+
+
+def _first(home: Home, row: MemberRow, tables: Sequence[TableSpec]) -> State:
+    if os.path.lexists(home.current):
+        files = (home.current / file_name(table.name) for table in tables)
+        raise _in_the_way(next(filter(os.path.lexists, files), home.current))
+    state = State(row=row, places={slot: f"{slot}-0" for slot in SLOTS}, shown=1)
+    for slot in SLOTS:
+        home.place(state, slot).mkdir(parents=True, exist_ok=True)
+    home.show(state)
+    home.write(state)
+    return state
+
+
+def _lead_back(home: Home, state: State) -> None:
+    if home.linked() == state.shown and home.view(state).is_dir():
+        return
+    if os.path.lexists(home.current):
+        if not home.linked():
+            raise _in_the_way(home.current)
+        _log.warning("readers were led elsewhere by hand, and are led back", where=str(home.current))
+    if home.view(state).is_dir():
+        home.lead(state)
+    else:
+        home.show(state)
+
+
+def _refused(home: Home, state: State, table: TableSpec) -> DistributorError | None:
+    """What stands in the way of a table, or is not as it was made."""
+    seen, known = home.view(state) / file_name(table.name), state.tables.get(table.name)
+    if os.path.lexists(seen) and not (known and _same(seen, home.file(state, state.row.active, table))):
+        return _in_the_way(seen)
+    if known is None:
+        return None
+    if known != table.schema:
+        names = set(known.column_names) ^ set(table.schema.column_names)
+        what = f"was made with other columns, types or keys{''.join(f': {name}' for name in sorted(names)[:1])}"
+        return SystemAlteredError(what, where=table.name, mend=LOAD_ANEW)
+    try:
+        for slot in SLOTS:
+            check(home.form, home.file(state, slot, table), table)
+    except OSError as error:
+        return translated(error, str(home.root))
+    except SystemAlteredError as error:
+        return error
+    return None
+
+
+def _with_tables(home: Home, state: State, tables: Sequence[TableSpec]) -> State:
+    new = [table for table in tables if table.name not in state.tables]
+    if not new:
+        return state
+    for slot in SLOTS:
+        for table in new:
+            write(home.form, home.file(state, slot, table), table.schema.column_names, ())
+        sync_directory(home.place(state, slot))
+    shapes = {table.name: table.schema for table in new}
+    state = state.model_copy(update={"tables": {**state.tables, **shapes}})
+    home.write(state)
+    return state
+
+
+def _show_again(home: Home, state: State) -> None:
+    """What readers look at, as far as somebody took it away or it is new."""
+    view, place = home.view(state), home.place(state, state.row.active)
+    for name in map(file_name, state.tables):
+        with suppress(FileExistsError):
+            os.link(place / name, view / name)
+    if _told(home, state) != _tells(home, state):
+        seen = view / file_name(RELEASE)
+        header = home.form.record(RELEASE_COLUMNS) + home.form.line_end
+        if home.form.header and seen.exists() and not _told(home, state).startswith(header):
+            raise _in_the_way(seen)
+        home.tell(state)
+
+
+def _told(home: Home, state: State) -> str:
+    try:
+        with home.form.open(home.view(state) / file_name(RELEASE)) as file:
+            return file.read()
+    except (FileNotFoundError, UnicodeError):
+        return ""
+
+
+def _tells(home: Home, state: State) -> str:
+    form = home.form
+    rows = ([RELEASE_COLUMNS] if form.header else []) + [told(state.row)]
+    return "".join(form.record(row) + form.line_end for row in rows)
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except FileNotFoundError:
+        return False
+
+
+def _in_the_way(path: Path) -> SystemAlteredError:
+    return SystemAlteredError(
+        "this is already there, and was not put there by the consumer",
+        where=str(path),
+        mend=f"It was not touched. Move it away, and {_AGAIN}; or give the readers' table another name (into).",
+    )
