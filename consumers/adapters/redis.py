@@ -53,8 +53,7 @@ class RedisAdapter:
         with self._control.session() as session:
             _keeps_everything(session, self._where)
             layout.prepare(session, self._where, MemberRow(environment=environment, system=system), tables)
-            if (loaded := _library(session)) is None or loaded[0] < reading.VERSION or not loaded[1]:
-                session.client.function_load(reading.CODE, replace=True)
+            reading.prepare(session)
 
     @contextmanager
     def member(self) -> Iterator[RedisMember]:
@@ -149,25 +148,3 @@ def _keeps_everything(session: Session, where: str) -> None:
             where=where,
             mend="CONFIG SET maxmemory-policy noeviction, or take a Redis of its own.",
         )
-
-
-def _library(session: Session) -> tuple[int, bool] | None:
-    """The version of the library that the server has, and whether it is of that version's code as far as we know."""
-    found = session.client.execute_command("FUNCTION LIST", "LIBRARYNAME", reading.LIBRARY, "WITHCODE")
-    text = repr(found)
-    version = re.search(r"-- version (\d+)", text)
-    if not found:
-        return None
-    code = _code(found)
-    number = int(version[1]) if version else 0
-    return number, number > reading.VERSION or code == reading.CODE
-
-
-def _code(found: object) -> str:
-    """The code in what FUNCTION LIST returns, whichever protocol is spoken."""
-    parts = found[0] if isinstance(found, list) else found
-    if isinstance(parts, dict):
-        parts = [part for pair in parts.items() for part in pair]
-    assert isinstance(parts, list)
-    code = parts[parts.index(b"library_code") + 1]
-    return code.decode() if isinstance(code, bytes) else str(code)

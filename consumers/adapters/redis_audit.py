@@ -7,12 +7,13 @@ from contextlib import contextmanager, suppress
 
 import redis
 
+from consumers.adapters import redis_reading as reading
 from consumers.adapters import redis_scripts as scripts
 from consumers.adapters.base import StoredRow, TableSpec
 from consumers.adapters.redis_layout import State, altered
 from consumers.adapters.redis_line import Session
 from consumers.adapters.redis_text import Hasher, leaf_of, piece_of, texts
-from distributor.errors import UnreachableError
+from distributor.errors import SystemAlteredError, UnreachableError
 from distributor.model.certificate import BUCKETS, Bucket, TableCertificate, from_sums
 from distributor.rollout.member_row import SlotName
 from distributor.telemetry import clock
@@ -32,7 +33,11 @@ class RedisAuditing:
         self._interrupted = interrupted
         self._id = clock.new_id()
         self._state = State.parse(session.run(scripts.PIN, self._id, _milliseconds()))
-        self.row = self._state.row(where)
+        try:
+            self.row = self._state.row(where)
+        except SystemAlteredError:
+            self.end()
+            raise
 
     def buckets(self, slot: SlotName, table: TableSpec, only: Collection[int] = ()) -> TableCertificate:
         """The certificate of everything stored, or of the given buckets."""
@@ -58,7 +63,7 @@ class RedisAuditing:
 
     def altered(self, tables: Sequence[TableSpec]) -> list[str]:
         """What is not as it was made, or leads readers elsewhere than the row says."""
-        return altered(self._session, self._where, self._state, tables)
+        return altered(self._session, self._where, self._state, tables) + reading.altered(self._session)
 
     def _rows(
         self, slot: SlotName, table: TableSpec, wanted: Callable[[int], bool] | None

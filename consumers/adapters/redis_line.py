@@ -25,6 +25,7 @@ _SCRIPTS = {
         scripts.SAVE,
         scripts.BEGIN,
         scripts.CLEAR,
+        scripts.OWN,
         scripts.APPLY,
         scripts.COMMIT,
         scripts.DISCARD,

@@ -18,15 +18,18 @@ from consumers.adapters.redis_audit import stored
 from consumers.adapters.redis_layout import check
 from consumers.adapters.redis_line import Line, Session
 from consumers.adapters.redis_member import locked, overtaken
-from consumers.adapters.redis_text import Hasher, packed
+from consumers.adapters.redis_text import Hasher, packed, piece_of
 from distributor.errors import UnreachableError
 from distributor.model.certificate import BUCKETS, TableCertificate
 from distributor.rollout.member_row import MemberRow, SlotName
 from distributor.telemetry import clock
 
 ROWS_PER_STEP = 250
-"""Readers wait while a step runs, a few milliseconds."""
-_PIECES_PER_STEP = 256
+"""Readers wait while a step runs, a millisecond or two: so many rows are written in it."""
+_COPIED_PER_STEP = 4000
+"""Rows. Pieces are larger in a larger table, and fewer of them are copied in one step."""
+_ASKED_PER_STEP = 256
+_SWEPT_PER_STEP = 256
 
 
 class RedisLoading:
@@ -38,13 +41,15 @@ class RedisLoading:
         self._slot = slot
         self._id = clock.new_id()
         self._checked: set[str] = set()
+        self._owned: dict[str, set[str]] = {}
         self._ended = False
         session.run(scripts.BEGIN, self._id, slot, session.owner)
 
     def clear(self, table: TableSpec) -> None:
         """Empties the table's slot, for this load."""
         with self._fitting(table):
-            while self._session.run(scripts.CLEAR, self._id, table.name, _PIECES_PER_STEP):
+            self._owned.pop(table.name, None)
+            while self._session.run(scripts.CLEAR, self._id, table.name, _SWEPT_PER_STEP):
                 pass
 
     def apply(self, batch: Batch) -> Touched:
@@ -53,6 +58,7 @@ class RedisLoading:
         gone = packed(batch.deletes, schema.key)
         keys, rows = packed(batch.upserts, schema.key), packed(batch.upserts, schema.column_names)
         with self._fitting(table):
+            self._own(table.name, {piece_of(key) for some in (gone, keys) for key in some})
             replies = self._session.run_many(scripts.APPLY, self._steps(table.name, gone, keys, rows))
         hasher = Hasher(schema)
         before, after = (hasher.certificate(_found(gone, keys, replies, half)) for half in (0, 1))
@@ -98,6 +104,17 @@ class RedisLoading:
             if not self._ended:
                 self._session.run(scripts.DISCARD, self._id)
             sweep(self._session)
+
+    def _own(self, name: str, pieces: set[str]) -> None:
+        """What the slot holds is never written over: a piece is copied before the first row of it is written."""
+        owned = self._owned.setdefault(name, set())
+        new = sorted(pieces - owned)
+        at = 0
+        # One journey for each step: a server takes all that a connection has sent before it turns to the next one.
+        while at < len(new):
+            asked = new[at : at + _ASKED_PER_STEP]
+            at += self._session.run(scripts.OWN, self._id, name, _COPIED_PER_STEP, *asked)
+        owned.update(new)
 
     def _steps(
         self, name: str, gone: Sequence[bytes], keys: Sequence[bytes], rows: Sequence[bytes]
@@ -156,5 +173,5 @@ def loading(line: Line, session: Session, slot: SlotName) -> Iterator[RedisLoadi
 
 def sweep(session: Session) -> None:
     """Takes away what no slot has any more, piece by piece, unless a snapshot may need it."""
-    while session.run(scripts.SWEEP, _PIECES_PER_STEP):
+    while session.run(scripts.SWEEP, _SWEPT_PER_STEP):
         pass

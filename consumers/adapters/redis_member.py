@@ -53,7 +53,7 @@ def locked(session: Session, where: str) -> Iterator[RedisMember]:
     finally:
         # Whoever cannot give it back has lost the connection, by which others see that it is free.
         if not session.lost:
-            with suppress(redis.ConnectionError, redis.TimeoutError):
+            with suppress(redis.RedisError):
                 session.run(scripts.UNLOCK, holder)
 
 

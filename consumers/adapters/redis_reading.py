@@ -4,6 +4,12 @@ A server has one such library for all its members. It reads only, and knows no m
 prefix.
 """
 
+from __future__ import annotations
+
+import re
+
+from consumers.adapters.redis_line import Session
+
 LIBRARY = "distributor"
 VERSION = 1
 """A server whose library has a higher one keeps it: it was made by a newer program, for another member."""
@@ -130,3 +136,36 @@ end
 redis.register_function{{function_name = 'distributor_get', callback = get, flags = {{'no-writes'}}}}
 redis.register_function{{function_name = 'distributor_scan', callback = scan, flags = {{'no-writes'}}}}
 """
+
+
+def prepare(session: Session) -> None:
+    """Loads the library, unless it is there, or a newer one is."""
+    if _wrong(session):
+        session.client.function_load(CODE, replace=True)
+
+
+def altered(session: Session) -> list[str]:
+    """Whether it is gone, or somebody has changed it: a sentence with its mend."""
+    return [f"{what}. The member's consumer loads it when it starts, or stages."] if (what := _wrong(session)) else []
+
+
+def _wrong(session: Session) -> str:
+    found = session.client.execute_command("FUNCTION LIST", "LIBRARYNAME", LIBRARY, "WITHCODE")
+    if not found:
+        return f"the library of functions {LIBRARY}, which readers call, is gone"
+    code = _code(found[0])
+    version = re.search(r"^-- version (\d+)$", code, re.MULTILINE)
+    if code == CODE or (version and int(version[1]) > VERSION):
+        return ""
+    return f"the library of functions {LIBRARY}, which readers call, is not of version {VERSION} as it was made"
+
+
+def _code(library: object) -> str:
+    """The code of a library, whichever protocol is spoken."""
+    if isinstance(library, dict):
+        code = library[b"library_code"]
+    else:
+        assert isinstance(library, list)
+        code = library[library.index(b"library_code") + 1]
+    assert isinstance(code, bytes)
+    return code.decode()

@@ -29,6 +29,15 @@ local function touched(id, slot, name)
   end
   return directory_key(id, name)
 end
+-- The key of a load's own copy of a piece, made when there is none yet.
+local function own(id, name, directory, hex)
+  local place, generation = rows_key(id, hex, name), redis.call('HGET', directory, hex)
+  if generation ~= id then
+    if generation then redis.call('COPY', rows_key(generation, hex, name), place) end
+    redis.call('HSET', directory, hex, id)
+  end
+  return place
+end
 """
 
 _WRITE_ROW = """
@@ -114,30 +123,33 @@ return gone
 )
 """(id, table, count): some pieces less in the load's directory; how many, 0 at the end."""
 
+OWN = (
+    _PLACES
+    + """
+local slot = redis.call('HGET', load_key(ARGV[1]), 'slot')
+if not slot then return cut() end
+local directory, rows, at = touched(ARGV[1], slot, ARGV[2]), 0, 4
+while at <= #ARGV and rows < tonumber(ARGV[3]) do
+  rows = rows + redis.call('HLEN', own(ARGV[1], ARGV[2], directory, ARGV[at]))
+  at = at + 1
+end
+return at - 4
+"""
+)
+"""(id, table, rows, piece…): the load gets copies of its own of the first of these pieces, until there are so many rows
+in them; of how many."""
+
 APPLY = (
     _PLACES
     + """
 local id, name, deletes = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local slot = redis.call('HGET', load_key(id), 'slot')
 if not slot then return cut() end
-local directory, owned = touched(id, slot, name), {}
-local function own(key)
-  local hex = string.sub(redis.sha1hex(key), 1, 3)
-  local place = owned[hex]
-  if place then return place end
-  place = rows_key(id, hex, name)
-  local generation = redis.call('HGET', directory, hex)
-  if generation ~= id then
-    if generation then redis.call('COPY', rows_key(generation, hex, name), place) end
-    redis.call('HSET', directory, hex, id)
-  end
-  owned[hex] = place
-  return place
-end
+local directory = touched(id, slot, name)
 local reply, places, count = {}, {}, 0
 local function before(key)
   count = count + 1
-  places[count] = own(key)
+  places[count] = own(id, name, directory, string.sub(redis.sha1hex(key), 1, 3))
   reply[count] = redis.call('HGET', places[count], key)
 end
 for at = 4, 3 + deletes do before(ARGV[at]) end
@@ -154,9 +166,7 @@ end
 return reply
 """
 )
-"""(id, table, deletes, keys to delete…, key, row…): what was stored under every key, then what is stored now.
-
-The first write to a piece of the table copies it: what the slot holds is never written over."""
+"""(id, table, deletes, keys to delete…, key, row…): what was stored under every key, then what is stored now."""
 
 COMMIT = (
     _PLACES
