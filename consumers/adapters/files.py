@@ -56,7 +56,7 @@ class FilesAdapter:
             member = FilesMember(state.row)
             yield member
             if member.saved is not None:
-                self._home.change(state, member.saved)
+                self._home.change(state, state.model_copy(update={"row": member.saved}))
 
     def loading(self, slot: SlotName) -> AbstractContextManager[FilesLoading]:
         """Begins a load, which locks nothing until it commits."""
@@ -76,7 +76,7 @@ class FilesAdapter:
                 files = {
                     (slot, name): stack.enter_context(self._form.open(path))
                     for slot in SLOTS
-                    for name in state.tables
+                    for name in state.shapes[slot]
                     if (path := self._home.place(state, slot) / file_name(name)).exists()
                 }
             with self._home.serving():

@@ -53,9 +53,11 @@ class Copy:
     `cleared`: it holds nothing of the slot's file.
     """
 
-    def __init__(self, connection: sqlite3.Connection, number: int, table: TableSpec, form: Form) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, number: int, table: TableSpec, form: Form, *, cleared: bool
+    ) -> None:
         self.table = table
-        self.cleared = False
+        self.cleared = cleared
         self.expected = EMPTY_TABLE
         self._connection = connection
         self._form = form
@@ -80,10 +82,9 @@ class Copy:
         self._connection.executemany(f"INSERT INTO {self._name} VALUES ({self._marks})", counted())
         self.expected = sums.certificate
 
-    def clear(self) -> None:
-        """Empties it."""
-        self._connection.execute(f"DELETE FROM {self._name}")
-        self.cleared, self.expected = True, EMPTY_TABLE
+    def drop(self) -> None:
+        """Gives its room back."""
+        self._connection.execute(f"DROP TABLE {self._name}")
 
     def apply(self, batch: Batch) -> Touched:
         """Writes one batch, and says what was there under its keys before, and what is now."""

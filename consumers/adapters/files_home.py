@@ -30,6 +30,7 @@ from consumers.adapters.files_disk import Lock, lead, replace_with, sync_directo
 from consumers.adapters.files_form import LOAD_ANEW, Form
 from consumers.adapters.files_table import DELTA, file_name, write
 from distributor.errors import ConfigError, SystemAlteredError
+from distributor.mapping.tables import TableMapping
 from distributor.model.dataset import DatasetSchema, Frozen
 from distributor.rollout.member_row import MemberRow, SlotName
 
@@ -42,13 +43,30 @@ _INNER = "_distributor"
 _SHOWN = re.compile(rf"{_INNER}/shown/(\d+)")
 
 
+def _no_shapes() -> dict[SlotName, dict[str, DatasetSchema]]:
+    return {slot: {} for slot in SLOTS}
+
+
 class State(Frozen):
-    """What member.json says. `places` are names of directories in slots/, `shown` is the N of what readers see."""
+    """What member.json says. `places` are names of directories in slots/, `shown` is the N of what readers see,
+    `shapes` the tables that were made, each with the shape that it has in a slot."""
 
     row: MemberRow
     places: dict[SlotName, str]
     shown: int
-    tables: dict[str, DatasetSchema] = Field(default_factory=dict)
+    shapes: dict[SlotName, dict[str, DatasetSchema]] = Field(default_factory=_no_shapes)
+
+    def tables(self, slot: SlotName) -> dict[str, TableSpec]:
+        """The tables as a slot has them."""
+        return {
+            name: TableSpec(TableMapping(dataset=schema.dataset, into=name), schema)
+            for name, schema in self.shapes[slot].items()
+        }
+
+    def fits(self, slot: SlotName, table: TableSpec) -> bool:
+        """Whether a slot has the table with these columns and this key."""
+        made = self.shapes[slot].get(table.name)
+        return made is not None and (made.columns, made.key) == (table.schema.columns, table.schema.key)
 
 
 class Home:
@@ -120,9 +138,8 @@ class Home:
         """member.json says this."""
         replace_with(self._member, state.model_dump_json())
 
-    def change(self, before: State, row: MemberRow, places: dict[SlotName, str] | None = None) -> None:
+    def change(self, before: State, after: State) -> None:
         """Another row, and perhaps another place of a slot; readers follow when that concerns them."""
-        after = before.model_copy(update={"row": row, "places": places or before.places})
         if _sight(after) != _sight(before):
             after = after.model_copy(update={"shown": before.shown + 1})
             self.show(after)
@@ -136,7 +153,7 @@ class Home:
             # Of a process that died before it led anybody there.
             shutil.rmtree(view)
         view.mkdir(parents=True)
-        for name in state.tables:
+        for name in state.shapes[state.row.active]:
             os.link(place / file_name(name), view / file_name(name))
         if (place / DELTA).is_dir():
             (view / DELTA).mkdir()

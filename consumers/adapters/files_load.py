@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -24,11 +24,10 @@ from consumers.adapters.files_home import LOADS, Home, State
 from consumers.adapters.files_table import DELTA, check, file_name, scan, write
 from consumers.adapters.streaming import Row, Sums, audited
 from distributor.errors import SystemAlteredError, UnreachableError
-from distributor.mapping.tables import TableMapping
 from distributor.model.certificate import TableCertificate
 from distributor.rollout.member_row import MemberRow, SlotName
 
-_CLEARED = "this release was loaded anew, from nothing"
+ABOUT = "delta.json"
 
 
 @contextmanager
@@ -55,6 +54,7 @@ class FilesLoading:
         self._state = state
         self._slot = slot
         self._copies: dict[str, Copy] = {}
+        self._made = 0
         self._new = work / "slot"
         self._connection = open_copies(work / "copies.db")
 
@@ -65,7 +65,9 @@ class FilesLoading:
     def clear(self, table: TableSpec) -> None:
         """Empties the table; the slot's file is not even read."""
         with self._serving():
-            self._copy(table, filled=False).clear()
+            if (was := self._copies.pop(table.name, None)) is not None:
+                was.drop()
+            self._copies[table.name] = self._empty(table, cleared=True)
 
     def apply(self, batch: Batch) -> Touched:
         """Writes one batch and reads the touched records back. The table's file is read when its first batch comes."""
@@ -95,47 +97,57 @@ class FilesLoading:
                     raise UnreachableError("the slots have changed while this load ran", where=str(home.root))
                 home.sweep(state)
                 self._complete(state, row, told)
-                place = f"{self._slot}-{int(state.places[self._slot].rpartition('-')[2]) + 1}"
-                self._new.rename(home.inner / "slots" / place)
+                after = self._after(state, row)
+                self._new.rename(home.place(after, self._slot))
                 sync_directory(home.inner / "slots")
-                home.change(state, row, {**state.places, self._slot: place})
+                home.change(state, after)
                 return row
 
-    def _copy(self, table: TableSpec, *, filled: bool = True) -> Copy:
+    def _copy(self, table: TableSpec) -> Copy:
         if (found := self._copies.get(table.name)) is None:
             file = self._home.file(self._state, self._slot, table)
-            if self._state.tables.get(table.name) != table.schema:
-                raise SystemAlteredError("this was made with other columns", where=str(file), mend=LOAD_ANEW)
+            if not self._state.fits(self._slot, table):
+                raise SystemAlteredError("this has another shape than what is loaded", where=str(file), mend=LOAD_ANEW)
             check(self._form, file, table)
-            found = Copy(self._connection, len(self._copies), table, self._form)
-            if filled:
-                found.fill(scan(self._form, file, table))
+            found = self._empty(table, cleared=False)
+            found.fill(scan(self._form, file, table))
             self._copies[table.name] = found
         return found
 
-    def _written(self) -> dict[str, object]:
+    def _empty(self, table: TableSpec, *, cleared: bool) -> Copy:
+        self._made += 1
+        return Copy(self._connection, self._made, table, self._form, cleared=cleared)
+
+    def _written(self) -> Mapping[str, object]:
         """All new files, and what their deltas are relative to."""
         for name, copy in self._copies.items():
             write(self._form, self._new / file_name(name), copy.table.schema.column_names, copy.records())
         delta = self._new / DELTA
         delta.mkdir()
-        why = _CLEARED if any(copy.cleared for copy in self._copies.values()) else ""
-        if not why:
-            try:
-                return {"tables": {name: self._compared(table, delta) for name, table in _tables(self._state).items()}}
-            except NoDeltaError as reason:
-                why = str(reason)
-        for path in delta.iterdir():
-            path.unlink()
-        for copy in self._copies.values():
-            with self._proved(copy) as stored:
-                deque(stored, maxlen=0)
-        return {"why": why}
+        return {
+            name: self._compared(table, delta / file_name(name))
+            for name, table in self._state.tables(self._slot).items()
+        }
 
-    def _compared(self, table: TableSpec, delta: Path) -> dict[str, int]:
-        """Writes a table's delta, and proves its new file on the way."""
-        shown = self._home.file(self._state, self._state.row.active, table)
-        into, copy = delta / file_name(table.name), self._copies.get(table.name)
+    def _compared(self, was: TableSpec, into: Path) -> dict[str, int] | dict[str, str]:
+        """Writes a table's delta, and proves its new file on the way; how much there is in it, or why there is none."""
+        copy = self._copies.get(was.name)
+        try:
+            return self._delta(was, copy, into)
+        except NoDeltaError as reason:
+            into.unlink(missing_ok=True)
+            if copy is not None:
+                with self._proved(copy) as stored:
+                    deque(stored, maxlen=0)
+            return {"why": str(reason)}
+
+    def _delta(self, was: TableSpec, copy: Copy | None, into: Path) -> dict[str, int]:
+        table, active = copy.table if copy else was, self._state.row.active
+        if copy is not None and copy.cleared:
+            raise NoDeltaError("it was loaded anew, from nothing")
+        if not self._state.fits(active, table):
+            raise NoDeltaError("it had another shape before")
+        shown = self._home.file(self._state, active, table)
         if copy is not None:
             with self._proved(copy) as stored:
                 return write_delta(self._form, table, shown, stored, into)
@@ -160,15 +172,26 @@ class FilesLoading:
                 "what was read back is not what was written", where=str(path), mend="Is the disk in order?"
             )
 
-    def _complete(self, state: State, row: MemberRow, told: dict[str, object]) -> None:
+    def _complete(self, state: State, row: MemberRow, told: Mapping[str, object]) -> None:
         """Tables that this load did not touch, and what the deltas are relative to."""
-        for name in map(file_name, state.tables):
+        for name in map(file_name, state.shapes[self._slot]):
             with suppress(FileExistsError):
                 (self._new / name).hardlink_to(self._home.place(state, self._slot) / name)
-        since = None if "why" in told else _release(state.row, state.row.active)
-        about = {"release": _release(row, self._slot), "since": since, **told}
-        replace_with(self._new / DELTA / "delta.json", json.dumps(about, ensure_ascii=True, indent=2) + "\n")
+        about = {"release": _release(row, self._slot), "since": _release(state.row, state.row.active), "tables": told}
+        replace_with(self._new / DELTA / ABOUT, json.dumps(about, indent=2) + "\n")
         sync_directory(self._new)
+
+    def _after(self, state: State, row: MemberRow) -> State:
+        slot = self._slot
+        place = f"{slot}-{int(state.places[slot].rpartition('-')[2]) + 1}"
+        made = {name: copy.table.schema for name, copy in self._copies.items()}
+        return state.model_copy(
+            update={
+                "row": row,
+                "places": {**state.places, slot: place},
+                "shapes": {**state.shapes, slot: {**state.shapes[slot], **made}},
+            }
+        )
 
     @contextmanager
     def _serving(self) -> Iterator[None]:
@@ -180,13 +203,6 @@ class FilesLoading:
             raise UnreachableError(
                 f"the load has no room to work: {error}", where=where, mend="Is the disk full?"
             ) from error
-
-
-def _tables(state: State) -> dict[str, TableSpec]:
-    return {
-        name: TableSpec(TableMapping(dataset=schema.dataset, into=name), schema)
-        for name, schema in state.tables.items()
-    }
 
 
 def _ground(state: State) -> tuple[object, ...]:

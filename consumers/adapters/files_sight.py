@@ -9,7 +9,6 @@ from pathlib import Path
 
 from consumers.adapters.base import TableSpec
 from consumers.adapters.files_disk import sync_directory, translated
-from consumers.adapters.files_form import LOAD_ANEW
 from consumers.adapters.files_home import RELEASE, RELEASE_COLUMNS, SLOTS, Home, State, check_names, told
 from consumers.adapters.files_table import check, file_name, write
 from distributor.errors import ConfigError, DistributorError, SystemAlteredError
@@ -53,7 +52,7 @@ def prepare(home: Home, row: MemberRow, tables: Sequence[TableSpec]) -> None:
 
 def altered(home: Home, state: State, tables: Sequence[TableSpec]) -> list[str]:
     """All that is not as it was made, or leads readers elsewhere than the row says: each with its mend."""
-    held = [table for table in tables if table.name in state.tables]
+    held = [table for table in tables if table.name in state.shapes[state.row.active]]
     found = [str(refused) for table in held if (refused := _refused(home, state, table))]
     if home.linked() != state.shown:
         led = f"to {home.current.resolve()}" if home.current.exists() else "nowhere"
@@ -94,18 +93,14 @@ def _lead_back(home: Home, state: State) -> None:
 
 def _refused(home: Home, state: State, table: TableSpec) -> DistributorError | None:
     """What stands in the way of a table, or is not as it was made."""
-    seen, known = home.view(state) / file_name(table.name), state.tables.get(table.name)
+    seen, known = home.view(state) / file_name(table.name), table.name in state.shapes[state.row.active]
     if os.path.lexists(seen) and not (known and _same(seen, home.file(state, state.row.active, table))):
         return _in_the_way(seen)
-    if known is None:
+    if not known:
         return None
-    if known != table.schema:
-        names = set(known.column_names) ^ set(table.schema.column_names)
-        what = f"was made with other columns, types or keys{''.join(f': {name}' for name in sorted(names)[:1])}"
-        return SystemAlteredError(what, where=table.name, mend=LOAD_ANEW)
     try:
         for slot in SLOTS:
-            check(home.form, home.file(state, slot, table), table)
+            check(home.form, home.file(state, slot, table), state.tables(slot)[table.name])
     except OSError as error:
         return translated(error, str(home.root))
     except SystemAlteredError as error:
@@ -114,15 +109,15 @@ def _refused(home: Home, state: State, table: TableSpec) -> DistributorError | N
 
 
 def _with_tables(home: Home, state: State, tables: Sequence[TableSpec]) -> State:
-    new = [table for table in tables if table.name not in state.tables]
+    new = [table for table in tables if table.name not in state.shapes["a"]]
     if not new:
         return state
     for slot in SLOTS:
         for table in new:
             write(home.form, home.file(state, slot, table), table.schema.column_names, ())
         sync_directory(home.place(state, slot))
-    shapes = {table.name: table.schema for table in new}
-    state = state.model_copy(update={"tables": {**state.tables, **shapes}})
+    made = {table.name: table.schema for table in new}
+    state = state.model_copy(update={"shapes": {slot: {**shapes, **made} for slot, shapes in state.shapes.items()}})
     home.write(state)
     return state
 
@@ -130,7 +125,7 @@ def _with_tables(home: Home, state: State, tables: Sequence[TableSpec]) -> State
 def _show_again(home: Home, state: State) -> None:
     """What readers look at, as far as somebody took it away or it is new."""
     view, place = home.view(state), home.place(state, state.row.active)
-    for name in map(file_name, state.tables):
+    for name in map(file_name, state.shapes[state.row.active]):
         with suppress(FileExistsError):
             os.link(place / name, view / name)
     if _told(home, state) != _tells(home, state):

@@ -61,6 +61,11 @@ class Written:
         found = list(self._parsed(self.decoded(content)))
         return found[1:] if self.header else found
 
+    def named(self, content: bytes) -> list[dict[str | None, str | None]]:
+        """Every record by the names in the header."""
+        header, *found = self._parsed(self.decoded(content))
+        return [dict(zip(map(value, header), map(value, cells), strict=True)) for cells in found]
+
     def content(self, header: Sequence[str], records: Sequence[Sequence[str]]) -> bytes:
         whole = [[self.cell(name) for name in header]] if self.header else []
         lines = (self.delimiter.join(cells) + self.line_end for cells in [*whole, *map(list, records)])

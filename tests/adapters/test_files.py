@@ -12,7 +12,7 @@ from consumers.adapters.files import FilesAdapter
 from consumers.conformance.exam import AdapterConformance
 from consumers.conformance.seat import Meddler, Reader, Seat, Sight
 from distributor.settings import MemberSettings
-from tests.adapters.files_meddler import FilesMeddler, Written, slot_file, value
+from tests.adapters.files_meddler import FilesMeddler, Written, slot_file
 
 pytestmark = pytest.mark.conformance
 
@@ -38,8 +38,10 @@ class FilesReader:
         while True:
             descriptor = os.open(self._current, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                (release,) = self._rows(descriptor, "distributor_release")
-                return Sight(int(release[2] or ""), frozenset(self._rows(descriptor, table.name)))
+                (told,) = self._rows(descriptor, "distributor_release")
+                rows = self._rows(descriptor, table.name)
+                names = table.schema.column_names
+                return Sight(int(told["release"] or ""), frozenset(tuple(row[name] for name in names) for row in rows))
             except FileNotFoundError:
                 # Two flips have passed since the directory was opened: it is gone.
                 if not os.path.lexists(self._current / f"{table.name}.csv"):
@@ -50,9 +52,9 @@ class FilesReader:
     def close(self) -> None:
         pass
 
-    def _rows(self, directory: int, name: str) -> list[tuple[str | None, ...]]:
+    def _rows(self, directory: int, name: str) -> list[dict[str | None, str | None]]:
         with os.fdopen(os.open(f"{name}.csv", os.O_RDONLY, dir_fd=directory), "rb") as file:
-            return [tuple(map(value, cells)) for cells in self._form.records(file.read())]
+            return self._form.named(file.read())
 
 
 class FilesSeat:
