@@ -14,6 +14,7 @@ from distributor.cli.layout import count, plain
 from distributor.cli.options import MOST_NUMBER, MOST_RELEASE
 from distributor.cli.outcome import Outcome, Part
 from distributor.errors import UsageError
+from distributor.mapping.tables import is_joined
 from distributor.model.dataset import DatasetSchema
 
 if TYPE_CHECKING:
@@ -119,14 +120,14 @@ def changes(
 
 
 def _asked_for(manifest: Manifest, dataset: str | None, key: list[str] | None) -> list[DatasetSchema]:
-    known = [schema.dataset for schema in manifest.schemas]
+    known = [schema.dataset for schema in manifest.schemas if not is_joined(schema.dataset)]
     if dataset is not None and dataset not in known:
         raise UsageError(
             f"release {manifest.release} has no dataset {dataset!r}",
             where="--dataset",
             mend=f"Known: {', '.join(known)}.",
         )
-    chosen = [schema for schema in manifest.schemas if dataset in (None, schema.dataset)]
+    chosen = [schema for schema in manifest.schemas if schema.dataset in known and dataset in (None, schema.dataset)]
     if not key:
         return chosen
     fitting = [schema for schema in chosen if len(schema.key) == len(key)]

@@ -55,6 +55,11 @@ class Compiled:
         """Whether rows are those of the source, column for column."""
         return self.identity and [column.at for column in self.columns] == list(range(len(self.source.columns)))
 
+    @property
+    def is_the_datasets(self) -> bool:
+        """Whether its certificate is the dataset's, which every manifest has."""
+        return self.unchanged and self.source.dataset == self.mapping.dataset
+
     @cached_property
     def fingerprint(self) -> str:
         """The same for the same rows of the same release: what a certificate of this table is kept under."""
@@ -101,7 +106,7 @@ def compile_system(mapping: SystemMapping, manifest: Manifest) -> tuple[Compiled
             raise SchemaError(
                 f"release {manifest.release} does not carry {table.dataset} together with what it references",
                 where=f"systems.{mapping.system}, table {table.into}",
-                mend="It was made before this mapping: publish anew (`distributor publish --again`).",
+                mend="It was made before this mapping: run `distributor publish`.",
             )
     return tuple(compile_table(mapping.system, table, schemas[table.source]) for table in mapping.tables)
 
@@ -131,7 +136,7 @@ def expected_of(mapping: SystemMapping, manifest: Manifest | None) -> Certificat
 
 def certificate_in(manifest: Manifest, table: Compiled) -> TableCertificate | None:
     """One table's certificate, where the manifest has it."""
-    if table.unchanged and table.source.dataset == table.mapping.dataset:
+    if table.is_the_datasets:
         return manifest.certificate.tables.get(table.mapping.dataset, EMPTY_TABLE)
     return manifest.mapped.get(table.fingerprint)
 

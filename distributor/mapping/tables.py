@@ -18,6 +18,11 @@ def joined(dataset: str) -> str:
     return f"{dataset}.joined"
 
 
+def is_joined(dataset: str) -> bool:
+    """Whether it is such a name. No dataset of the config has a point in its own."""
+    return dataset.endswith(".joined")
+
+
 class ColumnMapping(Frozen):
     """A column of the system's table. `type` is needed where `expr` is more than a column's name.
 

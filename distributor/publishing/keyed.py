@@ -7,7 +7,7 @@ tables: most publishes are of a few rows.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import psycopg
@@ -23,7 +23,7 @@ from distributor.store.chunks import OP, Op, changeset_schema
 Columns = list[Any]
 
 
-class _BesideParameters(sql.Identifier):
+class BesideParameters(sql.Identifier):
     """An identifier in a statement with parameters, where a single `%` begins one."""
 
     def as_bytes(self, context: psycopg.abc.AdaptContext | None = None) -> bytes:
@@ -46,7 +46,7 @@ def differences(conn: psycopg.Connection, schema: DatasetSchema, blocks: Iterabl
         for at in schema.key_positions:
             # A key that has gone comes alone, and is no row.
             after[at] = pc.if_else(is_there, after[at], pa.scalar(None, pa.string()))
-        changed = _any_distinct(before, after)
+        changed = any_distinct(before, after)
         is_known = pc.is_valid(before[schema.key_positions[0]])
         ops = pc.if_else(is_known, pc.if_else(is_there, Op.UPDATE.value, Op.DELETE.value), Op.INSERT.value)
         table = pa.table([ops, *before, *after], names=changeset_schema(schema).names).filter(changed)
@@ -62,13 +62,13 @@ def apply(conn: psycopg.Connection, schema: DatasetSchema, changes: pa.Table) ->
     keys = [names[at] for at in schema.key_positions]
     others = [name for name in names if name not in keys]
     image = image_table(schema.dataset)
-    given, matches = _given(names), _matches(keys, _BesideParameters)
+    given, matches = _given(names), _matches(keys, BesideParameters)
     statements = {
         Op.DELETE: sql.SQL("DELETE FROM {} AS m USING {} WHERE {}").format(image, _given(keys), matches),
         Op.UPDATE: sql.SQL("UPDATE {} AS m SET {} FROM {} WHERE {}").format(
             image,
             sql.SQL(", ").join(
-                sql.SQL("{} = {}").format(_BesideParameters(name), _BesideParameters("d", name)) for name in others
+                sql.SQL("{} = {}").format(BesideParameters(name), BesideParameters("d", name)) for name in others
             ),
             given,
             matches,
@@ -106,7 +106,7 @@ def _before(conn: psycopg.Connection, schema: DatasetSchema, keys: Columns) -> C
     return [column.take(order) for column in columns]
 
 
-def _any_distinct(before: Columns, after: Columns) -> Any:
+def any_distinct(before: Sequence[Any], after: Sequence[Any]) -> Any:
     """Per row, whether any column differs; two nulls are the same."""
     distinct: Any = None
     for one, other in zip(before, after, strict=True):
@@ -120,7 +120,7 @@ def _given(names: Iterable[str]) -> sql.Composed:
     """Columns as arrays; in binary, which is fifteen times faster to write for thousands of texts."""
     columns = list(names)
     return sql.SQL("unnest({}) AS d({})").format(
-        sql.SQL(", ").join(sql.SQL("%b::text[]") for _ in columns), sql.SQL(", ").join(map(_BesideParameters, columns))
+        sql.SQL(", ").join(sql.SQL("%b::text[]") for _ in columns), sql.SQL(", ").join(map(BesideParameters, columns))
     )
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from distributor.capture.inspect import Source
+from distributor.mapping.tables import is_joined
 from distributor.model.certificate import EMPTY_TABLE, Certificate, TableCertificate
 from distributor.model.dataset import DatasetSchema
 from distributor.model.manifest import Chunk, Counts, Manifest
@@ -31,6 +32,15 @@ class Parent:
 
 
 @dataclass(frozen=True, slots=True)
+class Joined:
+    """What joined datasets add to a release: their parts, shapes, and why some of them begin anew."""
+
+    parts: Mapping[str, Part] = field(default_factory=dict)
+    schemas: Mapping[str, DatasetSchema] = field(default_factory=dict)
+    restarts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """A dataset's part of the next release."""
 
@@ -44,21 +54,26 @@ def next_manifest(
     sources: Mapping[str, Source],
     parts: Mapping[str, Part],
     restarts: Mapping[str, tuple[str, ...]],
+    joined: Joined,
+    mapped: Mapping[str, TableCertificate],
     created_at: datetime,
 ) -> Manifest:
-    """The manifest of the release after `parent`. Datasets that left the config stay as they are."""
+    """The manifest of the release after `parent`. Datasets that left the config stay as they are; joined ones that no
+    mapping needs any more are gone, for nobody holds them."""
     before = parent.manifest
     certificates = dict(before.certificate.tables) if before else {}
-    certificates.update({name: part.certificate for name, part in parts.items()})
-    left = tuple(schema for name, schema in parent.schemas.items() if name not in sources)
+    certificates.update({name: part.certificate for name, part in (*parts.items(), *joined.parts.items())})
+    certificates = {name: one for name, one in certificates.items() if is_joined(name) <= (name in joined.parts)}
+    left = tuple(schema for name, schema in parent.schemas.items() if name not in sources and not is_joined(name))
     return Manifest(
         release=parent.release + 1,
         parent_release=parent.release,
         parent=parent.sha256,
         created_at=created_at,
-        schemas=tuple(source.schema for source in sources.values()) + left,
-        chunks=tuple(chunk for part in parts.values() for chunk in part.chunks),
+        schemas=(*(source.schema for source in sources.values()), *left, *joined.schemas.values()),
+        chunks=tuple(chunk for part in (*parts.values(), *joined.parts.values()) for chunk in part.chunks),
         counts={name: part.counts for name, part in parts.items()},
         certificate=Certificate(tables=certificates),
-        restarts=dict(restarts),
+        restarts={**restarts, **joined.restarts},
+        mapped=dict(mapped),
     )

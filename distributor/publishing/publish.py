@@ -16,10 +16,13 @@ from distributor.capture.fixed import clear_errors, connect, where_of
 from distributor.capture.rows import Block
 from distributor.ledger.engine import ledger_engine, transaction
 from distributor.ledger.releases import head, insert_release, publish_lock
+from distributor.mapping.joined import joins
 from distributor.model.manifest import ZERO, Manifest
 from distributor.publishing import image
 from distributor.publishing.carrying import Carrying
+from distributor.publishing.joining import join
 from distributor.publishing.looking import look
+from distributor.publishing.mapped import mapped
 from distributor.publishing.parent import Parent, next_manifest
 from distributor.publishing.result import Progress, PublishResult, Stopwatch
 from distributor.settings.models import Settings
@@ -48,6 +51,7 @@ class Publisher:
         self._owns_engine = engine is None
         self._master: psycopg.Connection | None = None
         self._newest: tuple[str, Manifest] | None = None
+        self._mappings = tuple(settings.mapping(system) for system in settings.systems)
         self._where = where_of(settings.master.url)
 
     def __enter__(self) -> Self:
@@ -107,14 +111,29 @@ class Publisher:
         with clear_errors("ledger"):
             carrying = Carrying(raw, master, found, parent, compared, store, watch, partial(self._told, hear))
             parts = carrying.carry()
-        # Here the image is of the next release, whose manifest is not made yet.
         counts = {name: part.counts for name, part in parts.items()}
         result = PublishResult(
             None, None, counts, tuple(sorted(carrying.whole)), watch.phases, found.restarts, found.ignored
         )
-        if dry_run or not (result.rows or carrying.new):
+        # Here the image is of the next release, whose manifest is not made yet.
+        schemas = {name: source.schema for name, source in found.sources.items()}
+        wanted = joins(self._mappings)
+        fresh = any(one.shape(schemas) != parent.schemas.get(one.name) for one in wanted.values())
+        if dry_run or not (result.rows or carrying.new or fresh):
             return result
-        manifest = next_manifest(parent, found.sources, parts, found.restarts, now())
+        with watch.phase("join"), clear_errors("ledger"):
+            joined = join(raw, self._store, parent, wanted, schemas, parts)
+        with watch.phase("map"):
+            certificates = mapped(
+                ledger,
+                self._store,
+                parent,
+                self._mappings,
+                {**schemas, **joined.schemas},
+                {**parts, **joined.parts},
+                carrying.new | joined.restarts.keys(),
+            )
+        manifest = next_manifest(parent, found.sources, parts, found.restarts, joined, certificates, now())
         point(Point.CHUNKS_STORED)
         with watch.phase("store"):
             sha256 = write_manifest(self._store, manifest)
