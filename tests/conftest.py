@@ -12,11 +12,12 @@ import pytest
 from hypothesis import settings
 
 from distributor.telemetry.logs import configure_logs
+from tests.services.mariadb import MariaDBServer, running_mariadb
 from tests.services.postgresql import PostgreSQLServer, running_postgresql
 from tests.services.rabbitmq import RabbitMQServer, running_rabbitmq
 from tests.services.redis import RedisServer, running_redis
 
-SERVERS = {"postgresql_server", "rabbitmq_server", "redis_server"}
+SERVERS = {"mariadb_server", "postgresql_server", "rabbitmq_server", "redis_server"}
 DATA = Path(__file__).parents[2] / "shared" / "data"
 _used = pytest.StashKey[dict[str, str]]()
 
@@ -86,6 +87,28 @@ def database(postgresql_server: PostgreSQLServer) -> Iterator[Callable[[], str]]
     yield make
     for name in made:
         postgresql_server.drop(name)
+
+
+@pytest.fixture(scope="session")
+def mariadb_server(services_directory: Path, pytestconfig: pytest.Config) -> Iterator[MariaDBServer]:
+    """The MariaDB server of this run."""
+    with running_mariadb(services_directory) as server:
+        pytestconfig.stash[_used]["MariaDB"] = server.kind
+        yield server
+
+
+@pytest.fixture
+def mariadb_database(mariadb_server: MariaDBServer) -> Iterator[Callable[[], str]]:
+    """As `database`, of MariaDB."""
+    made: list[str] = []
+
+    def make() -> str:
+        made.append(f"test_{uuid.uuid4().hex[:12]}")
+        return mariadb_server.create(made[-1])
+
+    yield make
+    for name in made:
+        mariadb_server.drop(name)
 
 
 @pytest.fixture
