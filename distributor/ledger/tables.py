@@ -256,6 +256,7 @@ quarantine = Table(
     Column("value", Text),
     Column("why", Text, nullable=False),
     _time("since", nullable=False),
+    Column("let_pass", Text),
 )
 
 variants = Table(

@@ -7,13 +7,15 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from distributor.errors import ConfigError
 from distributor.mapping.expressions import quoted
 from distributor.mapping.tables import ColumnMapping, SystemMapping, TableMapping
 from distributor.model.dataset import TypeText
 from distributor.rollout.state import Requirement, Timing
+from distributor.settings.rules import QuarantineSettings, Rule, problems
+from distributor.settings.section import Section
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -43,12 +45,6 @@ Duration = Annotated[
 Name = Annotated[str, Field(pattern=NAME)]
 
 
-class Section(BaseModel):
-    """A table of the config file; unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 class Dataset(Section):
     """One master table that is distributed."""
 
@@ -74,6 +70,15 @@ class Dataset(Section):
         description="how often a publisher compares the whole table; none: every minute (every max_delay, if that is"
         " longer) where no trigger records changes, and never where one does",
     )
+    rules: tuple[Rule, ...] = Field(
+        default=(), description="what must be true before a release is made of it; docs/quality-rules.md"
+    )
+
+    @model_validator(mode="after")
+    def _rules_meet(self) -> Dataset:
+        for problem in problems(self.rules, self.references):
+            raise ValueError(problem)
+        return self
 
 
 class Master(Section):
@@ -245,6 +250,7 @@ class Settings(Section):
     store: StoreSettings
     environments: dict[Name, EnvironmentSettings] = Field(default_factory=dict)
     systems: dict[Name, SystemSettings] = Field(default_factory=dict)
+    quarantine: QuarantineSettings = Field(default_factory=QuarantineSettings)
     telemetry: Telemetry = Field(default_factory=Telemetry)
     directory: Path = Field(default=Path(), exclude=True, description="set when read: where the file lies")
 
