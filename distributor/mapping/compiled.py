@@ -117,6 +117,10 @@ def compile_table(system: str, table: TableMapping, source: DatasetSchema) -> Co
     twice = {c.name for c in columns if sum(other.name.lower() == c.name.lower() for other in columns) > 1}
     if twice:
         raise ConfigError(f"two columns are called {min(twice)!r}", where=place(system, table.into, "", table.dataset))
+    if table.where:
+        where = place(system, table.into, "where", table.where)
+        for name in names(parsed(table.where, where)):
+            _position(table, source, name, where)
     plain = {column.at: column.name for column in reversed(columns) if column.at is not None}
     return Compiled(system, table, source, _schema(system, table, source, columns, plain), columns)
 

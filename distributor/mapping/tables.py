@@ -60,8 +60,9 @@ class TableMapping(Frozen):
     @property
     def foreign(self) -> tuple[tuple[str, str], ...]:
         """What it reads of referenced rows: (referencing column, column of the row). Raises ConfigError."""
-        expressions = [column.expr for column in self.columns if column.expr != EVERYTHING]
-        trees = [parsed(text, self.where_of(text)) for text in (*expressions, *([self.where] if self.where else []))]
+        written = [(column.name, column.expr) for column in self.columns if column.expr != EVERYTHING]
+        written += [("where", self.where)] if self.where else []
+        trees = [parsed(text, f"{self.where_of()}, column {name}, {text!r}") for name, text in written]
         read = {name for tree in trees for name in names(tree) if self.is_foreign(name.of)}
         found = {(self.reference_of(name.of), name.column) for name in read}
         return tuple(sorted(found))

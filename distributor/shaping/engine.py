@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -10,16 +11,22 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from distributor.errors import ConfigError
 from distributor.mapping.compiled import Compiled, CompiledColumn
 from distributor.mapping.expressions import Name, names, parsed, rendered
 from distributor.model.texts import double_text
-from distributor.model.types import Kind
+from distributor.model.types import Kind, LogicalType
 from distributor.model.unfit import Unfit, shortened
 from distributor.shaping.sql import text, typed
 
 _MEMORY = "256MB"
 _ROWS = "given"
 _WHERE = "kept"
+_AS_WHERE = "where"
+_BOOLEAN = LogicalType(Kind.BOOLEAN)
+# Where DuckDB's sentences begin to speak of its own ways, or of columns as they are called in here.
+_INSIDE = re.compile(r" when casting from source column c\d| in expression \(|\. (?:Use|You|Try) ")
+_FAMILY = re.compile(r"^[A-Z]\w*(?: \w+)* Error: ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +46,11 @@ class Engine:
         self.table = table
         self._computed = [column for column in table.columns if column.at is None]
         self._database: duckdb.DuckDBPyConnection | None = None
+        where = table.mapping.where
+        self._where = CompiledColumn(_AS_WHERE, _BOOLEAN, where, None) if where else None
+        self._condition = self._expression(where) if where else ""
         self._select = self._written()
+        self._bound = False
 
     def close(self) -> None:
         """Gives the memory back."""
@@ -55,11 +66,42 @@ class Engine:
         given = rows.rename_columns([f"c{at}" for at in range(rows.num_columns)])
         if not (self._computed or self.table.mapping.where):
             return self._checked(given, [], None, [])
+        self._bind()
         try:
             found = self._run(self._select, given)
         except duckdb.Error:
             return self._shaped_without_failures(given)
         return self._put_together(given, found, [])
+
+    def bind(self) -> None:
+        """Types every expression, with no row at hand. Raises ConfigError that names the one that cannot be typed."""
+        if self._computed or self.table.mapping.where:
+            self._bind()
+
+    def _bind(self) -> None:
+        if self._bound:
+            return
+        wanted = [(column, text(self._expression(column.expr), column.type)) for column in self._computed]
+        for column, sql in [*wanted, *([(self._where, self._condition)] if self._where else [])]:
+            try:
+                found = self._run(f"SELECT {sql} AS v FROM {_ROWS}", self._no_rows())
+            except duckdb.Error as error:
+                raise ConfigError(
+                    f"it cannot be computed: {_in_short(error)}",
+                    where=self.table.where_of(column.name, column.expr),
+                    mend="Cast what it computes with: CAST(column AS …), or TRY_CAST where it may not fit.",
+                ) from error
+            if column is self._where and not pa.types.is_boolean(found["v"].type):
+                raise ConfigError(
+                    "`where` is neither true nor false",
+                    where=self.table.where_of(column.name, column.expr),
+                    mend="Write a comparison: active = true, stock > 0, …",
+                )
+        self._bound = True
+
+    def _no_rows(self) -> pa.Table:
+        width = len(self.table.source.columns)
+        return pa.table({f"c{at}": pa.array([], pa.string()) for at in range(width)})
 
     def _put_together(self, given: pa.Table, found: pa.Table, unfit: list[Unfit]) -> Shaped:
         kept = found[_WHERE] if self.table.mapping.where else None
@@ -91,40 +133,50 @@ class Engine:
 
     def _shaped_without_failures(self, given: pa.Table) -> Shaped:
         """Slower, each expression by itself: which rows fail, and the others shaped."""
-        numbered = given.append_column("place", pa.array(range(given.num_rows), pa.int64()))
         unfit: list[Unfit] = []
         good = _all_true(given.num_rows)
         for column in self._computed:
             value = self._guarded(text(self._expression(column.expr), column.type))
-            good = self._without(numbered, good, value, column, unfit)
-        if self.table.mapping.where:
-            where = CompiledColumn("where", self.table.columns[0].type, self.table.mapping.where, None)
-            good = self._without(numbered, good, self._expression(where.expr), where, unfit)
-        # What fails is given as NULLs, on which expressions do not fail, and is not kept.
-        nothing: Any = pa.scalar(None, pa.string())
-        blank = pa.table([pc.if_else(good, column, nothing) for column in given.columns], names=given.schema.names)
-        shaped = self._put_together(given, self._run(self._select, blank), unfit)
+            good = self._without(given, good, value, column, unfit)
+        if self._where:
+            good = self._without(given, good, self._condition, self._where, unfit)
+        found = self._run(self._select, given.filter(good))
+        rank: Any = pc.subtract(pc.cumulative_sum(good.cast(pa.int64())), 1)
+        places = pc.if_else(good, rank, pa.scalar(None, pa.int64()))
+        shaped = self._put_together(given, found.take(places), unfit)
         return Shaped(shaped.rows, pc.and_(shaped.kept, good), shaped.unfit)
 
     def _without(self, given: pa.Table, good: Any, sql: str, column: CompiledColumn, unfit: list[Unfit]) -> Any:
-        tried = self._run(f"SELECT place, TRY({{'v': {sql}}}) IS NULL AS failed FROM {_ROWS} ORDER BY place", given)
-        failed = tried["failed"]
+        failed = pa.array(self._failures(sql, given), pa.bool_())
         if not pc.any(failed).as_py():
             return good
-        keys = given.filter(failed)
-        reason = self._reason(sql, keys.slice(0, 1))
+        rows = given.filter(failed)
         shown = [self.table.position(name) for name in names(parsed(column.expr, column.name))]
-        values = keys.column(shown[0]).to_pylist() if shown else [None] * keys.num_rows
-        texts = zip(*(keys.column(place).to_pylist() for place in self.table.source.key_positions), strict=True)
+        values = rows.column(shown[0]).to_pylist() if shown else [None] * rows.num_rows
+        texts = zip(*(rows.column(place).to_pylist() for place in self.table.source.key_positions), strict=True)
+        # One row stands for all: each reason would be a query of its own.
+        reason = self._reason(sql, rows.slice(0, 1))
         for key, value in zip(texts, values, strict=True):
             unfit.append(self._unfit(key, column.name, value, f"does not go through {column.expr!r}: {reason}"))
         return pc.and_not(good, failed)
 
+    def _failures(self, sql: str, given: pa.Table) -> list[bool]:
+        """Per row whether the expression fails on it. DuckDB's TRY would say so, but lets errors through that arise
+        inside AND, IN, BETWEEN and COALESCE."""
+        try:
+            self._run(f"SELECT {sql} AS v FROM {_ROWS}", given)
+        except duckdb.Error:
+            if given.num_rows == 1:
+                return [True]
+            half = given.num_rows // 2
+            return self._failures(sql, given.slice(0, half)) + self._failures(sql, given.slice(half))
+        return [False] * given.num_rows
+
     def _reason(self, sql: str, row: pa.Table) -> str:
         try:
-            self._run(f"SELECT {sql} FROM {_ROWS}", row)
+            self._run(f"SELECT {sql} AS v FROM {_ROWS}", row)
         except duckdb.Error as error:
-            return str(error).strip().splitlines()[0].rstrip(".")
+            return _in_short(error)
         return "it cannot be computed"
 
     def _named(self, rows: pa.Table, column: CompiledColumn, why: str) -> list[Unfit]:
@@ -169,13 +221,12 @@ class Engine:
             for at, column in enumerate(self._computed)
         ]
         if self.table.mapping.where:
-            parts.append(f"{self._expression(self.table.mapping.where)} AS {_WHERE}")
+            parts.append(f"{self._condition} AS {_WHERE}")
         return f"SELECT {', '.join(parts)} FROM {_ROWS}"
 
     def _guarded(self, value: str) -> str:
         """Rows that are not the table's may well be such that a column cannot be computed."""
-        where = self.table.mapping.where
-        return f"CASE WHEN {self._expression(where)} THEN {value} END" if where else value
+        return f"CASE WHEN {self._condition} THEN {value} END" if self._where else value
 
     def _expression(self, expr: str) -> str:
         source = self.table.source
@@ -185,6 +236,11 @@ class Engine:
             return typed(f"c{at}", source.columns[at].type)
 
         return f"({rendered(parsed(expr, self.table.name), column)})"
+
+
+def _in_short(error: Exception) -> str:
+    first = str(error).strip().splitlines()[0]
+    return _FAMILY.sub("", _INSIDE.split(first)[0]).rstrip(".")
 
 
 def _all_true(rows: int) -> Any:

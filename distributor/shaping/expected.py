@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from distributor.mapping.compiled import Compiled
 from distributor.model.certificate import EMPTY_TABLE, TableCertificate
-from distributor.model.manifest import ZERO
 from distributor.model.unfit import Unfit
 from distributor.shaping.deltas import Shaper
 from distributor.store.base import Store
-from distributor.store.chain import walk
+from distributor.store.chain import Chain
 from distributor.store.compose import net_delta
 
 
 def computed(
-    store: Store, sha256: str, release: int, tables: Sequence[Compiled]
+    store: Store, chain: Chain, tables: Sequence[Compiled], before: Mapping[str, TableCertificate]
 ) -> tuple[dict[str, TableCertificate], tuple[Unfit, ...]]:
-    """Fingerprint → certificate of every table all of whose rows fit it, and the rows that do not. Raises StoreError.
+    """Fingerprint → certificate at the end of a chain, of every table all of whose rows fit it, and the rows that do
+    not. Raises StoreError.
 
-    The cost is that of reading all rows of the tables' datasets once for each table; memory does not grow with them.
+    `before` has those at the chain's beginning; a table that it lacks was empty there. The cost is that of reading the
+    chain's net delta once for each table; memory does not grow with it.
     """
-    chain = walk(store, sha256, release, None, ZERO)
     found: dict[str, TableCertificate] = {}
     bad: list[Unfit] = []
     for table in tables:
         shaper = Shaper(table)
-        certificate, unfit = EMPTY_TABLE, 0
+        anew = chain.restarts(table.source.dataset)
+        certificate = EMPTY_TABLE if anew else before.get(table.fingerprint, EMPTY_TABLE)
+        unfit = 0
         try:
             for piece in net_delta(store, chain, table.source):
                 certificate, failed = shaper.fold(certificate, piece)

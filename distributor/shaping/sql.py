@@ -21,8 +21,10 @@ def typed(column: str, type_: LogicalType) -> str:
             ):
                 return column
             return f"CAST({column} AS DECIMAL({type_.precision}, {type_.scale}))"
-        case Kind.DATE | Kind.TIMESTAMP | Kind.TIMESTAMPTZ:
-            return f"CAST(replace({column}, ' BC', ' (BC)') AS {sql_type(type_)})"
+        case Kind.DATE:
+            return f"CAST(replace({column}, ' BC', ' (BC)') AS DATE)"
+        case Kind.TIMESTAMP | Kind.TIMESTAMPTZ:
+            return f"CAST(regexp_replace({column}, '^([^ ]+) (.+) BC$', '\\1 (BC) \\2') AS {sql_type(type_)})"
         case Kind.BYTES:
             return f"from_hex(substr({column}, 3))"
         case Kind.TEXT:
@@ -45,8 +47,10 @@ def text(value: str, type_: LogicalType) -> str:
             return cast
         case Kind.DECIMAL if type_.scale:
             return f"rtrim(rtrim(CAST({cast} AS VARCHAR), '0'), '.')"
-        case Kind.DATE | Kind.TIMESTAMP | Kind.TIMESTAMPTZ:
+        case Kind.DATE:
             return f"replace(CAST({cast} AS VARCHAR), ' (BC)', ' BC')"
+        case Kind.TIMESTAMP | Kind.TIMESTAMPTZ:
+            return f"regexp_replace(CAST({cast} AS VARCHAR), '^([^ ]+) [(]BC[)] (.+)$', '\\1 \\2 BC')"
         case Kind.BYTES:
             return f"'\\x' || lower(hex({cast}))"
         case _:
