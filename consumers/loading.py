@@ -12,11 +12,10 @@ import pyarrow.compute as pc
 
 from consumers.adapters.base import Batch, Loading, TableSpec
 from consumers.planning import Plan
-from distributor.errors import UnfitRowsError
 from distributor.model.certificate import EMPTY_TABLE, Certificate, TableCertificate
 from distributor.model.dataset import DatasetSchema
 from distributor.model.repair import Repair
-from distributor.model.unfit import Unfit
+from distributor.model.unfit import Unfit, UnfitRowsError
 from distributor.shaping.deltas import Shaper
 from distributor.store.base import Store
 from distributor.store.chunks import AFTER, BEFORE, OP, Op, read_chunk

@@ -68,7 +68,8 @@ def target_of(mapping: SystemMapping, release: int, sha256: str | None, manifest
         TableSpec(compiled.mapping, compiled.schema, compiled) for compiled in compile_system(mapping, manifest)
     )
     fingerprint = schemas_fingerprint(tuple(table.schema for table in tables))
-    identity = SlotIdentity(release=release, mapping=mapping.version, schema_=fingerprint)
+    variant = sha256 if manifest.is_variant and sha256 else ""
+    identity = SlotIdentity(release=release, mapping=mapping.version, schema_=fingerprint, variant=variant)
     if not release:
         return Target(release, None, sha256, tables, empty_certificate(mapping))
     return Target(release, identity, sha256, tables, expected_of(mapping, manifest))

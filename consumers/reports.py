@@ -14,9 +14,10 @@ from distributor.rollout.member_row import MemberRow
 from distributor.telemetry import clock
 from distributor.wire import topology
 from distributor.wire.envelope import from_amqp, to_amqp
-from distributor.wire.messages import AuditedReport, MemberCommand, MemberReport, StalledReport
+from distributor.wire.messages import AuditedReport, MemberCommand, MemberReport, StalledReport, UnfitReport
 
 R = TypeVar("R", bound=MemberReport)
+Report = MemberReport | StalledReport | UnfitReport | AuditedReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,10 @@ class Reporter:
         """Sends a notice of what is in the way; lost with its line, it is said again. Never waits."""
         self._line.send(self._sealed(report, traceparent), lasting=False)
 
+    def unfit(self, report: UnfitReport, traceparent: str | None) -> None:
+        """Sends the rows that a load could not take; it lasts until the broker confirmed it. Never waits."""
+        self._line.send(self._sealed(report, traceparent))
+
     def audited(self, report: AuditedReport, traceparent: str | None) -> None:
         """Sends what an audit found; it lasts until the broker confirmed it. Never waits."""
         self._line.send(self._sealed(report, traceparent))
@@ -96,7 +101,7 @@ class Reporter:
             )
         )
 
-    def _sealed(self, report: MemberReport | StalledReport | AuditedReport, traceparent: str | None) -> Outgoing:
+    def _sealed(self, report: Report, traceparent: str | None) -> Outgoing:
         envelope = to_amqp(
             report,
             id=clock.new_id(),

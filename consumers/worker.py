@@ -22,6 +22,7 @@ from consumers.staging import Overtaken
 from consumers.stalls import Stalls
 from distributor.errors import DistributorError, StoreError
 from distributor.mapping.tables import SystemMapping
+from distributor.model.unfit import UnfitRowsError
 from distributor.rollout.events import RefusalReason
 from distributor.rollout.member import Wait
 from distributor.rollout.member_row import MemberRow
@@ -42,12 +43,15 @@ from distributor.wire.messages import (
     SettleCommand,
     SettledReport,
     StageCommand,
+    UnfitReport,
 )
 
 # A flip far ahead is put to the table once more this long before its time: its connection is known to be alive then.
 _WARM_UP = timedelta(milliseconds=500)
 _GREETING_RETRY_SECONDS = 1.0
 _ATTEMPTS = 3
+UNFIT_ROWS = 5_000
+"""How many unfit rows a member names at once; what is over any sensible budget."""
 _log = logger("consumer")
 
 
@@ -175,6 +179,8 @@ class Worker:
             return
         except DistributorError as error:
             _log.warning("the command was not carried out", command=name, epoch=letter.epoch, error=str(error))
+            if isinstance(error, UnfitRowsError):
+                self._name_unfit(job, error)
             result = self._refused(job, error)
         except Exception as error:  # noqa: BLE001 - the coordinator must hear of it, whatever it is.
             _log.exception("the command failed", command=name, epoch=letter.epoch)
@@ -253,6 +259,23 @@ class Worker:
         retryable = error.retryable or isinstance(error, StoreError)
         reason = RefusalReason.RETRYABLE if retryable else RefusalReason.PERMANENT
         return about(RefusedReport, self._executor.row, job, reason=reason, text=str(error))
+
+    def _name_unfit(self, job: Job, error: UnfitRowsError) -> None:
+        """Before the answer: whoever hears that sees at once which rows are to be held back."""
+        if not isinstance(job.command, StageCommand | SettleCommand):
+            return
+        report = UnfitReport(
+            environment=self._environment,
+            system=self._system,
+            epoch=job.command.epoch,
+            rollout_id=job.command.rollout_id,
+            release=job.command.release,
+            manifest=job.command.manifest,
+            total=len(error.rows),
+            rows=error.rows[:UNFIT_ROWS],
+            reported_at=clock.now(),
+        )
+        self._reporter.unfit(report, job.letter.traceparent)
 
     def _say_alive(self) -> None:
         """A quiet member is otherwise not told from a dead one. Before the greeting nobody needs to hear of it."""

@@ -5,8 +5,6 @@ The retry policy reads `retryable` and nothing else; the command line prints `st
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 
 class DistributorError(Exception):
     """Any failure that a user or an operator can act upon.
@@ -84,16 +82,6 @@ class PublishConflictError(DistributorError):
     retryable = True
 
 
-class UnfitRowsError(DistributorError):
-    """Rows of a release that a mapping or a store cannot take; `rows` has them all, as `model.unfit.Unfit`."""
-
-    def __init__(self, rows: Sequence[object], *, where: str = "") -> None:
-        first = "; ".join(str(row) for row in rows[:3])
-        more = f", and {len(rows) - 3:,} more" if len(rows) > 3 else ""
-        super().__init__(f"{len(rows):,} rows do not fit: {first}{more}", where=where)
-        self.rows = tuple(rows)
-
-
 class SystemAlteredError(DistributorError):
     """A system's own tables no longer fit what is loaded into them."""
 
@@ -106,6 +94,10 @@ class RefusedError(DistributorError):
     """A gate said no."""
 
     exit_code = 11
+
+
+class RuleFailedError(RefusedError):
+    """Quality rules refuse a release: nothing was published, and its keys stay where they are."""
 
 
 class NotConvergedError(DistributorError):

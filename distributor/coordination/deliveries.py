@@ -17,6 +17,7 @@ from distributor.coordination.following import Following
 from distributor.coordination.incoming import event_factory, note_of, progress_of
 from distributor.coordination.stalls import hear_of_work, hear_stall
 from distributor.coordination.step import Step, step
+from distributor.coordination.unfit import ask_again, hear_unfit
 from distributor.errors import DistributorError, MessageError
 from distributor.ledger import deadletters, inbox, progress
 from distributor.ledger.engine import first_line, transaction
@@ -34,8 +35,10 @@ from distributor.wire.messages import (
     AuditedReport,
     MemberReport,
     ProgressReport,
+    RefusedReport,
     ReleaseAnnounced,
     StalledReport,
+    UnfitReport,
 )
 
 T = TypeVar("T")
@@ -50,6 +53,7 @@ class Deliveries:
     def __init__(self, engine: Engine, settings: Settings, store: Store, after: AfterStep) -> None:
         self._engine = engine
         self._settings = settings
+        self._store = store
         self.following = Following(engine, settings, store)
         self._after = after
 
@@ -114,6 +118,8 @@ class Deliveries:
                 self._audited(received, report, body, at)
             case StalledReport() as report:
                 self._stalled(received, report, at)
+            case UnfitReport() as report:
+                self._unfit(received, report, at)
             case ReleaseAnnounced():
                 self.follow_all()
             case other:
@@ -138,6 +144,8 @@ class Deliveries:
             )
             hear_of_slots(conn, report)
             hear_of_work(conn, report)
+            if isinstance(report, RefusedReport):
+                ask_again(conn, self._settings, self._store, report, done)
             point(Point.STEP_BEFORE_COMMIT)
         point(Point.STEP_AFTER_COMMIT)
         self._after(done)
@@ -154,7 +162,13 @@ class Deliveries:
             if inbox.first_time(conn, received.id, report.TYPE, at, received.traceparent):
                 hear_stall(conn, report, at, received.traceparent)
 
-    def _check_member(self, report: MemberReport | AuditedReport | StalledReport) -> None:
+    def _unfit(self, received: Received, report: UnfitReport, at: datetime) -> None:
+        self._check_member(report)
+        with transaction(self._engine) as conn:
+            if inbox.first_time(conn, received.id, report.TYPE, at, received.traceparent):
+                hear_unfit(conn, self._settings, report)
+
+    def _check_member(self, report: MemberReport | AuditedReport | StalledReport | UnfitReport) -> None:
         environment = self._settings.environments.get(report.environment)
         if environment is None:
             raise MessageError(f"there is no environment {report.environment!r}")

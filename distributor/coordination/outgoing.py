@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from distributor.ledger import releases
+from distributor.ledger import variants
 from distributor.ledger.outbox import OutgoingMessage
 from distributor.rollout.clock import to_member
 from distributor.rollout.commands import Abandon, Command, Flip, Revert, Settle, Stage
@@ -31,7 +31,7 @@ def messages(
 ) -> list[OutgoingMessage]:
     """One message per command, in order. Raises RefusedError when the ledger does not know a release."""
     loads = {command.release for command in commands if isinstance(command, Stage | Settle)}
-    manifests = releases.manifests(conn, loads) if loads else {}
+    manifests = variants.manifests(conn, environment.name, loads) if loads else {}
     found = []
     for command in commands:
         member = environment.members.get(command.member)

@@ -83,6 +83,16 @@ def shown_before(conn: Connection, environment: str, release: int) -> int | None
     return conn.execute(query.order_by(table.c.ended_at.desc()).limit(1)).scalar_one_or_none()
 
 
+def was_online(conn: Connection, environment: str, release: int) -> bool:
+    """Whether an environment ever changed over to a release."""
+    query = select(table.c.id).where(
+        table.c.environment == environment,
+        table.c.release == release,
+        table.c.state == RolloutState.ONLINE.value,
+    )
+    return conn.execute(query.limit(1)).first() is not None
+
+
 def newest_ended(conn: Connection, environment: str) -> RolloutRecord | None:
     """The newest request that has come to an end of its own, and was not merely superseded."""
     query = (

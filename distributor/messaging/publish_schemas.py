@@ -19,12 +19,11 @@ from distributor.settings import Settings
 from distributor.wire import topology
 from distributor.wire.messages import (
     COMMANDS,
+    NOTICES,
     REPORTS,
     TYPES,
     AuditCommand,
-    AuditedReport,
     ReleaseAnnounced,
-    StalledReport,
 )
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -47,7 +46,7 @@ def render(document: dict[str, Any]) -> str:
 def asyncapi() -> dict[str, Any]:
     """Exchanges, queues and messages as an AsyncAPI 3 document."""
     commands = [*(m.TYPE for m in COMMANDS), AuditCommand.TYPE]
-    reports = [*(m.TYPE for m in REPORTS), StalledReport.TYPE, AuditedReport.TYPE]
+    reports = [m.TYPE for m in (*REPORTS, *NOTICES)]
     return {
         "asyncapi": "3.0.0",
         "info": {

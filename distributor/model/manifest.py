@@ -56,6 +56,11 @@ class Manifest(Frozen):
     mapped: dict[str, TableCertificate] = Field(default_factory=dict)
 
     @property
+    def is_variant(self) -> bool:
+        """Whether it is a release without rows that one environment holds back: a child of the release itself."""
+        return self.parent_release == self.release
+
+    @property
     def schema_fingerprint(self) -> str:
         """The identity of the shapes of all datasets."""
         return schemas_fingerprint(self.schemas)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from distributor.errors import DistributorError
 from distributor.model.dataset import Frozen
 
 
@@ -27,3 +30,13 @@ SHOWN = 80
 def shortened(value: str | None) -> str | None:
     """A value as it is told: at most SHOWN characters."""
     return value if value is None or len(value) <= SHOWN else value[: SHOWN - 1] + "…"
+
+
+class UnfitRowsError(DistributorError):
+    """Rows of a release that a mapping or a store cannot take; `rows` has them all."""
+
+    def __init__(self, rows: Sequence[Unfit], *, where: str = "") -> None:
+        first = "; ".join(str(row) for row in rows[:3])
+        more = f", and {len(rows) - 3:,} more" if len(rows) > 3 else ""
+        super().__init__(f"{len(rows):,} rows do not fit: {first}{more}", where=where)
+        self.rows = tuple(rows)

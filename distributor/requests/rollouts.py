@@ -11,13 +11,11 @@ from distributor.coordination.step import step
 from distributor.errors import RefusedError, UsageError
 from distributor.ledger import audit, environments, releases, rollouts
 from distributor.ledger.engine import transaction
-from distributor.model.manifest import ZERO
-from distributor.requests.expectations import Content, expected
+from distributor.requests.contents import wanted_content
 from distributor.rollout.events import Aborted, MembersConfigured, Requested
-from distributor.rollout.state import Cause, Environment, Expected, Requirement, Rollout, RolloutState
+from distributor.rollout.state import Cause, Environment, Requirement, Rollout, RolloutState
 from distributor.settings import Settings
 from distributor.store.base import Store
-from distributor.store.chunks import read_manifest
 from distributor.telemetry.clock import new_id, now
 
 ASKED_WITH = {
@@ -123,12 +121,12 @@ def ask(
     """
     state = configured(conn, settings, environment)
     number = release if release is not None else _newest(conn)
-    content = _content(conn, store, number)
     every = frozenset(n for n, m in state.members.items() if m.requirement is Requirement.REQUIRED)
     chosen = frozenset(systems) or frozenset(state.members)
     # Optional systems alone cannot carry a rollout: the required ones, which show the release already, do.
     required = every & chosen or every
     optional = chosen - every
+    wanted = wanted_content(conn, settings, store, state, number, sorted(required | optional))
     rollout = Rollout(
         id=new_id(),
         release=number,
@@ -138,7 +136,7 @@ def ask(
         requested_at=now(),
         required=required,
         optional=optional,
-        expected=_expected(conn, settings, store, content, sorted(required | optional)),
+        expected=wanted.expected,
         timing=settings.environment(environment).timing,
         repairs=dict(repairs or {}),
         state=RolloutState.QUEUED,
@@ -146,16 +144,6 @@ def ask(
     step(conn, environment, Requested(rollout.requested_at, rollout))
     _note(conn, by, ASKED_WITH[cause], reason, environment, {"release": number, "rollout": rollout.id})
     return rollout.id
-
-
-def _expected(
-    conn: Connection, settings: Settings, store: Store, content: Content, systems: Collection[str]
-) -> dict[str, Expected]:
-    """Systems with the same tables share one digest: computing it is most of what asking costs."""
-    mappings = {system: settings.mapping(system) for system in systems}
-    distinct = {mapping.tables: mapping for mapping in mappings.values()}
-    digests = {tables: expected(conn, store, mapping, content).certificate for tables, mapping in distinct.items()}
-    return {system: Expected(digests[mapping.tables], mapping.version) for system, mapping in mappings.items()}
 
 
 def release_before(conn: Connection, state: Environment) -> int:
@@ -190,13 +178,6 @@ def _newest(conn: Connection) -> int:
     if newest is None:
         raise RefusedError("there is no release yet", where="ledger", mend="Run `distributor publish` first.")
     return newest.number
-
-
-def _content(conn: Connection, store: Store, number: int) -> Content:
-    if number == ZERO:
-        return Content(None, None)
-    sha256 = releases.release(conn, number).manifest
-    return Content(sha256, read_manifest(store, sha256))
 
 
 def known_systems(settings: Settings, environment: str, systems: Collection[str]) -> None:

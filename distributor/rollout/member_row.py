@@ -18,11 +18,13 @@ def other(slot: SlotName) -> SlotName:
 
 
 class SlotIdentity(Frozen):
-    """What a slot holds: 'already there' compares all three."""
+    """What a slot holds: 'already there' compares all of it. `variant` is the sha256 of the manifest where that is a
+    variant of the release, without rows that are held back; "" for the release itself."""
 
     release: int
     mapping: str
     schema_: str
+    variant: str = ""
 
 
 class Mend(Frozen):

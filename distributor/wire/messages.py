@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from distributor.model.certificate import Bucket
+from distributor.model.unfit import Unfit
 from distributor.rollout.events import RefusalReason
 
 
@@ -209,6 +210,25 @@ class StalledReport(Message):
     reported_at: AwareDatetime
 
 
+class UnfitReport(Message):
+    """Rows of a release that a member cannot take: its mapping fails on them, or its store cannot hold them.
+
+    Nothing of the release was loaded. `manifest` is the sha256 that the command named, `total` how many rows there
+    are, `rows` the first of them.
+    """
+
+    TYPE = "pd.member.unfit.v1"
+    environment: str
+    system: str
+    epoch: int
+    rollout_id: str
+    release: int
+    manifest: str | None
+    total: int
+    rows: tuple[Unfit, ...]
+    reported_at: AwareDatetime
+
+
 class AuditedReport(Message):
     """One table of one slot as an audit found it, read in one snapshot; `part` of `parts`, counted from 1.
 
@@ -253,5 +273,6 @@ REPORTS: tuple[type[MemberReport], ...] = (
     RevertedReport,
     SettledReport,
 )
-_ALL: tuple[type[Message], ...] = (ReleaseAnnounced, *COMMANDS, AuditCommand, *REPORTS, StalledReport, AuditedReport)
+NOTICES: tuple[type[Message], ...] = (StalledReport, UnfitReport, AuditedReport)
+_ALL: tuple[type[Message], ...] = (ReleaseAnnounced, *COMMANDS, AuditCommand, *REPORTS, *NOTICES)
 TYPES: dict[str, type[Message]] = {message.TYPE: message for message in _ALL}

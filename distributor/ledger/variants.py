@@ -1,0 +1,45 @@
+"""Variants: which manifest an environment takes for a release, where that is not the release's own."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, select
+from sqlalchemy.dialects.postgresql import insert
+
+from distributor.ledger import releases
+from distributor.ledger.tables import variants as table
+
+
+def put(conn: Connection, environment: str, release: int, manifest: str, rows: int, at: datetime) -> None:
+    """From now on the environment takes this manifest for the release. `rows` are those held back."""
+    statement = insert(table).values(environment=environment, release=release, manifest=manifest, rows=rows, made_at=at)
+    changed = {name: statement.excluded[name] for name in ("manifest", "rows", "made_at")}
+    conn.execute(statement.on_conflict_do_update(index_elements=[table.c.environment, table.c.release], set_=changed))
+
+
+def forget(conn: Connection, environment: str, release: int) -> None:
+    """From now on the environment takes the release itself."""
+    conn.execute(delete(table).where(table.c.environment == environment, table.c.release == release))
+
+
+def manifests(conn: Connection, environment: str, numbers: Collection[int]) -> dict[int, str | None]:
+    """Release → sha256 of what the environment takes for it; None for release 0. Raises RefusedError for an unknown
+    one."""
+    query = select(table.c.release, table.c.manifest).where(
+        table.c.environment == environment, table.c.release.in_(list(numbers))
+    )
+    return {**releases.manifests(conn, numbers), **dict(conn.execute(query).tuples().all())}
+
+
+def manifest(conn: Connection, environment: str, release: int) -> str | None:
+    """The same of one release."""
+    return manifests(conn, environment, [release])[release]
+
+
+def held_back(conn: Connection, environment: str) -> Mapping[int, int]:
+    """Release → rows held back in it."""
+    return dict(
+        conn.execute(select(table.c.release, table.c.rows).where(table.c.environment == environment)).tuples().all()
+    )

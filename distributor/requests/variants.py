@@ -1,0 +1,192 @@
+"""A variant of a release for one environment: the release, with some rows as the environment shows them now.
+
+Never an edit of a release: a child of it, with a small changeset that puts those rows back, and certificates of its
+own. Every member of the environment takes it, so that none shows a product that another could not take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from distributor.errors import RefusedError
+from distributor.mapping.compiled import Compiled
+from distributor.mapping.tables import is_joined
+from distributor.model.certificate import Certificate, TableCertificate
+from distributor.model.dataset import DatasetSchema
+from distributor.model.manifest import Chunk, Manifest
+from distributor.requests.expectations import Content
+from distributor.shaping.deltas import Shaper, difference
+from distributor.store.base import Store
+from distributor.store.chain import Chain, walk
+from distributor.store.chunks import AFTER, BEFORE, CHUNK_ROWS, OP, Op, changeset_schema, write_chunk, write_manifest
+from distributor.store.compose import net_delta
+
+Key = tuple[str, ...]
+References = Mapping[str, Mapping[str, str]]
+"""Dataset → its referencing columns → the datasets whose rows they name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """What came of it. `rows` are those put back, `followers` those among them that only reference others."""
+
+    content: Content
+    rows: int
+    followers: int
+
+
+def made(
+    store: Store,
+    release: Content,
+    shown: Content,
+    held: Mapping[str, set[Key]],
+    references: References,
+    tables: Iterable[Compiled],
+) -> Variant:
+    """Writes the variant of `release` in which the rows of these keys, and the changed rows that reference them, are
+    as in `shown`. `tables` are those whose certificates it shall have where the release has them.
+
+    Raises RefusedError when a row does not differ between the two: then `shown` has what cannot be taken, and nothing
+    can be put back. StoreError.
+    """
+    assert release.manifest is not None
+    chain = walk(store, release.sha256, release.release, shown.sha256, shown.release)
+    _refuse_restarts(chain, held, shown)
+    own = [schema for schema in release.manifest.schemas if not is_joined(schema.dataset)]
+    every = _followed(store, chain, own, held, references)
+    _refuse_unchanged(store, chain, own, held, shown)
+    parts: dict[str, list[pa.Table]] = {}
+    for schema in release.manifest.schemas:
+        chosen = _joined_choice(schema, every, references) if is_joined(schema.dataset) else every
+        back = [_put_back(schema, rows) for rows in _chosen(store, chain, schema, chosen, references)]
+        if back:
+            parts[schema.dataset] = [pa.concat_tables(back)]
+    manifest = _manifest(store, release, parts, tables)
+    sha256 = write_manifest(store, manifest)
+    rows = sum(len(keys) for keys in every.values())
+    return Variant(Content(sha256, manifest), rows, rows - sum(len(keys) for keys in held.values()))
+
+
+def _followed(
+    store: Store, chain: Chain, schemas: list[DatasetSchema], held: Mapping[str, set[Key]], references: References
+) -> dict[str, set[Key]]:
+    """The keys, and those of changed rows that reference one of them, over any number of references."""
+    every = {dataset: set(keys) for dataset, keys in held.items() if keys}
+    while True:
+        before = sum(map(len, every.values()))
+        for schema in schemas:
+            if not any(target in every for target in references.get(schema.dataset, {}).values()):
+                continue
+            for rows in _chosen(store, chain, schema, every, references):
+                every.setdefault(schema.dataset, set()).update(_keys(schema, rows))
+        if sum(map(len, every.values())) == before:
+            return every
+
+
+def _chosen(
+    store: Store, chain: Chain, schema: DatasetSchema, held: Mapping[str, set[Key]], references: References
+) -> Iterator[pa.Table]:
+    """Changes of rows that are held back by their own key, or by what they reference."""
+    named = schema.dataset.removesuffix(".joined") if is_joined(schema.dataset) else schema.dataset
+    followed = {column: held[of] for column, of in references.get(named, {}).items() if held.get(of)}
+    keys = held.get(schema.dataset, set())
+    if not (keys or followed):
+        return
+    for piece in net_delta(store, chain, schema):
+        mask = pa.array([key in keys for key in _keys(schema, piece)], pa.bool_())
+        for column, wanted in followed.items():
+            values = pa.array([key[0] for key in wanted], pa.string())
+            for side in (BEFORE, AFTER):
+                mask = pc.or_(mask, pc.is_in(piece[side + column], value_set=values))
+        rows = piece.filter(mask)
+        if rows.num_rows:
+            yield rows
+
+
+def _joined_choice(schema: DatasetSchema, every: Mapping[str, set[Key]], references: References) -> dict[str, set[Key]]:
+    dataset = schema.dataset.removesuffix(".joined")
+    return {**every, schema.dataset: every.get(dataset, set())}
+
+
+def _keys(schema: DatasetSchema, changes: pa.Table) -> list[Key]:
+    columns = [pc.coalesce(changes[BEFORE + name], changes[AFTER + name]).to_pylist() for name in schema.key]
+    return list(zip(*columns, strict=True))
+
+
+def _put_back(schema: DatasetSchema, changes: pa.Table) -> pa.Table:
+    """The same changes undone."""
+    ops: Any = changes[OP]
+    turned = pc.if_else(
+        pc.equal(ops, pa.scalar(Op.INSERT.value)),
+        Op.DELETE.value,
+        pc.if_else(pc.equal(ops, pa.scalar(Op.DELETE.value)), Op.INSERT.value, Op.UPDATE.value),
+    )
+    names = schema.column_names
+    columns = [turned, *(changes[AFTER + name] for name in names), *(changes[BEFORE + name] for name in names)]
+    return pa.table(columns, names=changeset_schema(schema).names).cast(changeset_schema(schema))
+
+
+def _manifest(
+    store: Store, release: Content, parts: Mapping[str, list[pa.Table]], tables: Iterable[Compiled]
+) -> Manifest:
+    manifest = release.manifest
+    assert manifest is not None
+    chunks: list[Chunk] = []
+    certificates: dict[str, TableCertificate] = dict(manifest.certificate.tables)
+    for dataset, (changes,) in parts.items():
+        schema = manifest.schema_of(dataset)
+        chunks += [
+            write_chunk(store, schema, changes.slice(start, CHUNK_ROWS))
+            for start in range(0, changes.num_rows, CHUNK_ROWS)
+        ]
+        certificates[dataset] = certificates[dataset].plus(difference(schema, changes))
+    mapped = dict(manifest.mapped)
+    for table in tables:
+        if table.fingerprint in mapped and table.source.dataset in parts:
+            shaper = Shaper(table)
+            folded, unfit = shaper.fold(mapped.pop(table.fingerprint), parts[table.source.dataset][0])
+            shaper.close()
+            if not unfit:
+                mapped[table.fingerprint] = folded
+    return manifest.model_copy(
+        update={
+            "parent_release": manifest.release,
+            "parent": release.sha256,
+            "chunks": tuple(chunks),
+            "counts": {},
+            "certificate": Certificate(tables=certificates),
+            "mapped": {name: mapped[name] for name in mapped.keys() & {table.fingerprint for table in tables}},
+            "restarts": {},
+        }
+    )
+
+
+def _refuse_restarts(chain: Chain, held: Mapping[str, set[Key]], shown: Content) -> None:
+    if anew := [dataset for dataset in held if shown.sha256 and chain.restarts(dataset)]:
+        raise RefusedError(
+            f"rows of {anew[0]} cannot be held back: it has another shape since release {shown.release}",
+            where="quarantine",
+            mend="Mend the rows on the master, or the mapping.",
+        )
+
+
+def _refuse_unchanged(
+    store: Store, chain: Chain, schemas: list[DatasetSchema], held: Mapping[str, set[Key]], shown: Content
+) -> None:
+    for schema in schemas:
+        missing = set(held.get(schema.dataset, ()))
+        for rows in _chosen(store, chain, schema, {schema.dataset: missing}, {}) if missing else ():
+            missing.difference_update(_keys(schema, rows))
+        if missing:
+            key = ", ".join(sorted(missing)[0])
+            raise RefusedError(
+                f"{schema.dataset} {key} cannot be held back: release {shown.release}, which is online, has that row"
+                " as it is, and so has every other system",
+                where="quarantine",
+                mend="Mend it on the master, or the mapping or the store that does not take it.",
+            )
