@@ -37,9 +37,10 @@ def begun(home: Home, slot: SlotName) -> Iterator[FilesLoading]:
         with home.locked() as state:
             home.sweep(state)
             work = Path(tempfile.mkdtemp(prefix=LOADS, dir=home.inner))
+            stack.callback(shutil.rmtree, work, ignore_errors=True)
             # Others take what nobody has locked for what a dead process left.
             stack.enter_context(Lock(work / "lock").locked())
-        stack.callback(shutil.rmtree, work, ignore_errors=True)
+            _pin(home, state, work)
         loading = FilesLoading(home, state, slot, work)
         stack.callback(loading.close)
         yield loading
@@ -55,7 +56,8 @@ class FilesLoading:
         self._slot = slot
         self._copies: dict[str, Copy] = {}
         self._made = 0
-        self._new = work / "slot"
+        self._work = work
+        self._new = work / "new"
         self._connection = open_copies(work / "copies.db")
 
     def close(self) -> None:
@@ -105,14 +107,17 @@ class FilesLoading:
 
     def _copy(self, table: TableSpec) -> Copy:
         if (found := self._copies.get(table.name)) is None:
-            file = self._home.file(self._state, self._slot, table)
+            file, pinned = self._home.file(self._state, self._slot, table), self._pinned(self._slot, table)
             if not self._state.fits(self._slot, table):
                 raise SystemAlteredError("this has another shape than what is loaded", where=str(file), mend=LOAD_ANEW)
-            check(self._form, file, table)
+            check(self._form, pinned, table, file)
             found = self._empty(table, cleared=False)
-            found.fill(scan(self._form, file, table))
+            found.fill(scan(self._form, pinned, table, file))
             self._copies[table.name] = found
         return found
+
+    def _pinned(self, slot: SlotName, table: TableSpec) -> Path:
+        return self._work / slot / file_name(table.name)
 
     def _empty(self, table: TableSpec, *, cleared: bool) -> Copy:
         self._made += 1
@@ -147,11 +152,11 @@ class FilesLoading:
             raise NoDeltaError("it was loaded anew, from nothing")
         if not self._state.fits(active, table):
             raise NoDeltaError("it had another shape before")
-        shown = self._home.file(self._state, active, table)
+        shown = self._pinned(active, table)
         if copy is not None:
             with self._proved(copy) as stored:
                 return write_delta(self._form, table, shown, stored, into)
-        kept = self._home.file(self._state, self._slot, table)
+        kept = self._pinned(self._slot, table)
         if same_content(shown, kept):
             return write_delta(self._form, table, shown, scan(self._form, shown, table), into)
         return write_delta(self._form, table, shown, scan(self._form, kept, table), into)
@@ -203,6 +208,14 @@ class FilesLoading:
             raise UnreachableError(
                 f"the load has no room to work: {error}", where=where, mend="Is the disk full?"
             ) from error
+
+
+def _pin(home: Home, state: State, work: Path) -> None:
+    """The files of both slots as they are now stay within reach of a load, whatever another one commits meanwhile."""
+    for slot, shapes in state.shapes.items():
+        (work / slot).mkdir()
+        for name in map(file_name, shapes):
+            (work / slot / name).hardlink_to(home.place(state, slot) / name)
 
 
 def _ground(state: State) -> tuple[object, ...]:

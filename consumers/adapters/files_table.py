@@ -44,22 +44,22 @@ def scanned(form: Form, file: IO[str], table: TableSpec, where: str) -> Iterator
         yield record, form.row(record, width)
 
 
-def scan(form: Form, path: Path, table: TableSpec) -> Iterator[tuple[str, Row]]:
-    """The same of a file on the disk. Raises OSError too."""
+def scan(form: Form, path: Path, table: TableSpec, where: Path | None = None) -> Iterator[tuple[str, Row]]:
+    """The same of a file on the disk, which others know as `where`. Raises OSError too."""
     with form.open(path) as file:
-        yield from scanned(form, file, table, str(path))
+        yield from scanned(form, file, table, str(where or path))
 
 
-def check(form: Form, path: Path, table: TableSpec) -> None:
+def check(form: Form, path: Path, table: TableSpec, where: Path | None = None) -> None:
     """Compares a file's columns with the table's: by the header, without one by how many the first record has.
 
     Raises SystemAlteredError, OSError.
     """
     width = len(table.schema.columns)
-    for record, row in scan(form, path, table):
+    for record, row in scan(form, path, table, where):
         if not form.header and (row[0] or "").startswith("\0"):
-            found = record.count(form.delimiter) + 1
-            raise SystemAlteredError(f"has about {found} columns, not {width}", where=str(path), mend=_AS_IT_WAS)
+            what = f"has about {record.count(form.delimiter) + 1} columns, not {width}"
+            raise SystemAlteredError(what, where=str(where or path), mend=_AS_IT_WAS)
         return
 
 
