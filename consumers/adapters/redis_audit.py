@@ -10,8 +10,9 @@ import redis
 from consumers.adapters import redis_reading as reading
 from consumers.adapters import redis_scripts as scripts
 from consumers.adapters.base import StoredRow, TableSpec
-from consumers.adapters.redis_layout import State, altered
+from consumers.adapters.redis_layout import altered
 from consumers.adapters.redis_line import Session
+from consumers.adapters.redis_state import State
 from consumers.adapters.redis_text import Hasher, leaf_of, piece_of, texts
 from distributor.errors import SystemAlteredError, UnreachableError
 from distributor.model.certificate import BUCKETS, Bucket, TableCertificate, from_sums

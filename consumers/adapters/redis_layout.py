@@ -1,12 +1,13 @@
 """What the adapter keeps in a member's Redis, and what readers are led by. All keys begin with the member's prefix.
 
     distributor_release            environment, system, release, flipped_at; and slot, by which readers are led
-    table:NAME                     what makes NAME a table for readers: its columns, and those of its key
-    slot:a:NAME, slot:b:NAME       both slots of a table: columns, key, and the generation that it holds
+    table:NAME                     what makes NAME a table for readers: the keys of its slots
+    slot:a:NAME, slot:b:NAME       each slot of a table: columns, key, and the generation that it holds
+    shapes                         the same columns and key, with types, as they were made: a:NAME, b:NAME
     directory:GENERATION:NAME      piece → the generation in which it was written
     rows:GENERATION:PIECE:NAME     rows, packed, under their packed key (redis_text.py)
     member                         the member's row and its version
-    tables, loads, load:ID, garbage, snapshots, lock
+    loads, load:ID, garbage, snapshots, lock
 
 A table is 4,096 pieces, by the hash of the key. A load writes a generation of its own: of each piece that it touches it
 makes a copy, and its directory leads to those and to the untouched ones. Its commit sets one field per table, so it
@@ -17,78 +18,23 @@ generation has a snapshot of it, for as long as nobody sweeps what no slot has a
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import redis
 
-from consumers.adapters import redis_scripts as scripts
 from consumers.adapters.base import TableSpec
 from consumers.adapters.redis_line import Session
+from consumers.adapters.redis_state import SLOTS, Fields, Made, Shape, State, state, told
 from distributor.errors import ConfigError, SystemAlteredError, UnreachableError
-from distributor.model.dataset import DatasetSchema
 from distributor.rollout.member_row import MemberRow, SlotName, other
 from distributor.telemetry.logs import logger
 
-SLOTS: tuple[SlotName, ...] = ("a", "b")
 RELEASE = "distributor_release"
 _AGAIN = "its consumer makes it anew when it starts, or stages"
 _BACK = "The member's consumer puts it back when it starts, or stages."
 _ATTEMPTS = 20
 _log = logger("adapter")
-Fields = dict[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """One table as it is: what readers are led by, and both slots."""
-
-    view: Fields
-    slots: Mapping[SlotName, Fields]
-
-    @property
-    def known(self) -> bool:
-        """Whether it was made here at all."""
-        return any(self.slots.values())
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """Everything small under the prefix, read in one step. A key of another type is one field `?`."""
-
-    member: Fields
-    release: Fields
-    tables: Mapping[str, Made]
-
-    @classmethod
-    def parse(cls, reply: Sequence[Any]) -> State:
-        """What the scripts STATE and PIN return."""
-        member, release, *tables = reply
-        return cls(
-            _fields(member),
-            _fields(release),
-            {
-                name.decode(errors="replace"): Made(_fields(view), {"a": _fields(a), "b": _fields(b)})
-                for name, view, a, b in tables
-            },
-        )
-
-    def row(self, where: str) -> MemberRow:
-        """The member's row. Raises SystemAlteredError when there is none."""
-        if "row" not in self.member:
-            raise _altered(where, "the key member has lost the member's row")
-        return MemberRow.model_validate_json(self.member["row"])
-
-
-def _fields(flat: Sequence[bytes]) -> Fields:
-    texts = [part.decode(errors="replace") for part in flat]
-    return dict(zip(texts[::2], texts[1::2], strict=True))
-
-
-def state(session: Session, names: Iterable[str] = ()) -> State:
-    """Reads it, with these tables and all that were made."""
-    return State.parse(session.run(scripts.STATE, *names))
 
 
 def prepare(session: Session, where: str, row: MemberRow, tables: Sequence[TableSpec]) -> None:
@@ -101,7 +47,7 @@ def prepare(session: Session, where: str, row: MemberRow, tables: Sequence[Table
         with session.client.pipeline() as transaction:
             names = [table.name for table in tables]
             transaction.watch(*(session.key(*parts) for parts in _watched(names)))
-            found = state(session, names)
+            found = state(session, names, transaction)
             wanted = list(_wanted(session, where, row, tables, found))
             if not wanted:
                 return
@@ -117,7 +63,7 @@ def prepare(session: Session, where: str, row: MemberRow, tables: Sequence[Table
 
 
 def _watched(names: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    yield from (("member",), (RELEASE,), ("tables",))
+    yield from (("member",), (RELEASE,), ("shapes",))
     for name in names:
         yield "table", name
         yield from (("slot", slot, name) for slot in SLOTS)
@@ -150,51 +96,39 @@ def _wanted(
         yield lambda transaction: transaction.delete(session.key(RELEASE))
         yield _hset(session.key(RELEASE), shown)
     for table in tables:
-        made, view = found.tables[table.name], shape(table.schema)
-        if made.view not in ({}, view):
+        made = found.tables[table.name]
+        if made.view not in ({}, _view(session, table.name)):
             raise _refused(where, table.name, made.known)
-        for what in _altered_slots(session, table, made):
+        for what in _altered_slots(session, table.name, made):
             raise _altered(where, what)
         if not made.known:
+            shape = Shape.of(table.schema)
             for slot in SLOTS:
-                yield _hset(session.key("slot", slot, table.name), view)
-            yield _sadd(session.key("tables"), table.name)
+                yield _hset(session.key("slot", slot, table.name), {"columns": shape.columns, "key": shape.key})
+                yield _hset(session.key("shapes"), {f"{slot}:{table.name}": shape.made})
         if not made.view:
-            yield _hset(session.key("table", table.name), view)
+            yield _hset(session.key("table", table.name), _view(session, table.name))
 
 
 def _hset(key: str, fields: Fields) -> Callable[[Any], Any]:
     return lambda transaction: transaction.hset(key, mapping=dict(fields))
 
 
-def _sadd(key: str, name: str) -> Callable[[Any], Any]:
-    return lambda transaction: transaction.sadd(key, name)
+def _view(session: Session, name: str) -> Fields:
+    return {slot: session.key("slot", slot, name) for slot in SLOTS}
 
 
-def told(row: MemberRow) -> Fields:
-    """What `distributor_release` says by the row."""
-    fields = {
-        "environment": row.environment,
-        "system": row.system,
-        "release": str(row.online.identity.release if row.online.identity else 0),
-        "slot": row.active,
-    }
-    return {**fields, "flipped_at": row.flipped_at.isoformat(" ")} if row.flipped_at else fields
+def check(session: Session, where: str, slot: SlotName, table: TableSpec, *, cleared: bool) -> None:
+    """Compares a table's slots with what was made, and with what is loaded unless it is cleared first.
 
-
-def shape(schema: DatasetSchema) -> Fields:
-    """What stands in `table:NAME`, and in a slot beside its generation."""
-    return {"columns": _json(schema.column_names), "key": _json(schema.key)}
-
-
-def _json(names: Sequence[str]) -> str:
-    return json.dumps(list(names), ensure_ascii=False, separators=(",", ":"))
-
-
-def check(session: Session, where: str, table: TableSpec) -> None:
-    """Compares a table's slots with its shape. Raises SystemAlteredError."""
-    for what in _altered_slots(session, table, state(session, [table.name]).tables[table.name], known=True):
+    Raises SystemAlteredError.
+    """
+    made = state(session, [table.name]).tables[table.name]
+    for what in _altered_slots(session, table.name, made):
         raise _altered(where, what)
+    if not cleared and made.shapes[slot] != Shape.of(table.schema).made:
+        place = session.key("slot", slot, table.name)
+        raise _altered(where, f"{place} has another shape than what is loaded" if made.known else f"{place} is missing")
 
 
 def altered(session: Session, where: str, found: State, tables: Sequence[TableSpec]) -> list[str]:
@@ -204,10 +138,10 @@ def altered(session: Session, where: str, found: State, tables: Sequence[TableSp
         made = found.tables.get(table.name)
         if made is None or not made.known:
             continue
-        said += [str(_altered("", what)) for what in _altered_slots(session, table, made)]
+        said += [str(_altered("", what)) for what in _altered_slots(session, table.name, made)]
         if not made.view:
             said.append(f"the key {session.key('table', table.name)} is gone. {_AGAIN.capitalize()}.")
-        elif made.view != shape(table.schema):
+        elif made.view != _view(session, table.name):
             said.append(str(_refused("", session.key("table", table.name), known=True)))
     shown = told(row)
     if "?" in found.release:
@@ -222,20 +156,24 @@ def altered(session: Session, where: str, found: State, tables: Sequence[TableSp
     return said
 
 
-def _altered_slots(session: Session, table: TableSpec, made: Made, known: bool | None = None) -> Iterator[str]:
-    wanted = shape(table.schema)
+def _altered_slots(session: Session, name: str, made: Made) -> Iterator[str]:
     for slot in SLOTS:
-        place, found = session.key("slot", slot, table.name), made.slots[slot]
-        if not (made.known if known is None else known):
-            continue
-        if not found:
+        place, found = session.key("slot", slot, name), made.slots[slot]
+        if not made.known:
+            if found:
+                yield f"the key {place} is there, but was not made here"
+        elif not made.shapes[slot]:
+            yield f"the key {session.key('shapes')} has lost its field {slot}:{name}"
+        elif not found:
             yield f"the key {place} is missing"
         elif "?" in found:
             yield f"the key {place} is no hash any more"
-        elif found.get("key") != wanted["key"]:
-            yield f"the key of {place} is not ({', '.join(table.schema.key)})"
-        elif found.get("columns") != wanted["columns"]:
-            yield f"{place} {_difference(found.get('columns', ''), table.schema.column_names)}"
+        else:
+            wanted = Shape.parse(made.shapes[slot])
+            if found.get("key") != wanted.key:
+                yield f"the key of {place} is not ({', '.join(json.loads(wanted.key))})"
+            elif found.get("columns") != wanted.columns:
+                yield f"{place} {_difference(found.get('columns', ''), json.loads(wanted.columns))}"
 
 
 def _difference(columns: str, wanted: Sequence[str]) -> str:

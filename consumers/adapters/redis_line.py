@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
@@ -52,9 +52,9 @@ class Session:
         """The key of this name under the prefix."""
         return ":".join((self.prefix, *parts))
 
-    def run(self, script: str, *arguments: str | bytes | int) -> Any:
-        """Runs a script of redis_scripts. Raises redis.RedisError."""
-        return self.client.evalsha(_SCRIPTS[script], 1, self.prefix, *arguments)
+    def run(self, script: str, *arguments: str | bytes | int, on: Any = None) -> Any:
+        """Runs a script of redis_scripts, `on` a transaction that watches if one is given. Raises redis.RedisError."""
+        return (on or self.client).evalsha(_SCRIPTS[script], 1, self.prefix, *arguments)
 
     def run_many(self, script: str, calls: Iterator[list[str | bytes | int]]) -> list[Any]:
         """Runs a script again and again in one journey; others come in between. Raises redis.RedisError."""
@@ -86,13 +86,15 @@ class Line:
     def __init__(self, url: str, prefix: str) -> None:
         parts = urlsplit(url)
         try:
-            valid = parts.scheme in ("redis", "rediss") and parts.hostname and int(parts.path.strip("/") or 0) >= 0
+            # The driver would take options of its own from a query.
+            valid = parts.scheme in ("redis", "rediss") and parts.hostname and not parts.query
+            port, database = parts.port or 6379, int(parts.path.strip("/") or 0)
         except ValueError:
             valid = False
         if not valid:
             # The URL is not quoted: it may have a password in it.
             raise ConfigError("this is no Redis URL", where="url", mend=_EXAMPLE)
-        self.where = f"redis://{parts.hostname}:{parts.port or 6379}/{parts.path.strip('/') or 0}, prefix {prefix}"
+        self.where = f"{parts.scheme}://{parts.hostname}:{port}/{database}, prefix {prefix}"
         self._url = url
         self._prefix = prefix
         self._session: Session | None = None
@@ -137,6 +139,9 @@ class Line:
             # Whoever calls decides whether to try again: a load must not go on over a connection that was lost.
             retry=Retry(NoBackoff(), 0),
             client_name="distributor",
+            # Others know us by the number of this connection: there is no second one, nor this one again.
+            max_connections=1,
+            redis_connect_func=_once(),
         )
         try:
             with client.pipeline(transaction=False) as opening:
@@ -176,6 +181,20 @@ class Line:
         # A server that was emptied of its scripts is met anew.
         self.close()
         return UnreachableError(f"Redis does not serve: {text}", where=self.where)
+
+
+def _once() -> Callable[[Any], None]:
+    """What the driver does to connect, which it would do again in silence when it finds a connection lost."""
+    connected = False
+
+    def connect(connection: Any) -> None:
+        nonlocal connected
+        if connected:
+            raise redis.ConnectionError("the connection was lost")
+        connected = True
+        connection.on_connect()
+
+    return connect
 
 
 def _passes(error: redis.ResponseError, code: str) -> bool:

@@ -18,6 +18,7 @@ from consumers.adapters.redis_audit import stored
 from consumers.adapters.redis_layout import check
 from consumers.adapters.redis_line import Line, Session
 from consumers.adapters.redis_member import locked, overtaken
+from consumers.adapters.redis_state import Shape
 from consumers.adapters.redis_text import Hasher, packed, piece_of
 from distributor.errors import UnreachableError
 from distributor.model.certificate import BUCKETS, TableCertificate
@@ -46,10 +47,12 @@ class RedisLoading:
         session.run(scripts.BEGIN, self._id, slot, session.owner)
 
     def clear(self, table: TableSpec) -> None:
-        """Empties the table's slot, for this load."""
-        with self._fitting(table):
+        """Empties the table's slot for this load, which gives it the table's shape."""
+        shape = Shape.of(table.schema)
+        with self._fitting(table, cleared=True):
             self._owned.pop(table.name, None)
-            while self._session.run(scripts.CLEAR, self._id, table.name, _SWEPT_PER_STEP):
+            arguments = (_SWEPT_PER_STEP, shape.columns, shape.key, shape.made)
+            while self._session.run(scripts.CLEAR, self._id, table.name, *arguments):
                 pass
 
     def apply(self, batch: Batch) -> Touched:
@@ -124,12 +127,12 @@ class RedisLoading:
             yield [self._id, name, len(gone[deletes]), *gone[deletes], *upserts]
 
     @contextmanager
-    def _fitting(self, table: TableSpec) -> Iterator[None]:
+    def _fitting(self, table: TableSpec, *, cleared: bool = False) -> Iterator[None]:
         """Redis has no columns: whether a table is as it was made must be asked, once per load."""
         with self._line.translated():
             self._same()
             if table.name not in self._checked:
-                check(self._session, self._line.where, table)
+                check(self._session, self._line.where, self._slot, table, cleared=cleared)
                 self._checked.add(table.name)
             yield
 

@@ -14,9 +14,9 @@ from contextlib import contextmanager, suppress
 import redis
 
 from consumers.adapters import redis_scripts as scripts
-from consumers.adapters.redis_layout import told
 from consumers.adapters.redis_line import Session
-from distributor.errors import SystemAlteredError, UnreachableError
+from consumers.adapters.redis_state import lost_row, told
+from distributor.errors import UnreachableError
 from distributor.rollout.member_row import MemberRow
 from distributor.telemetry import clock
 
@@ -70,11 +70,7 @@ def read(session: Session, where: str) -> RedisMember:
     """The row as it is. Raises SystemAlteredError when it is not there."""
     version, row = session.client.hmget(session.key("member"), "version", "row")
     if version is None or row is None:
-        raise SystemAlteredError(
-            "the key member has lost the member's row",
-            where=where,
-            mend="Put it back, or delete all keys of the prefix to have the system loaded anew.",
-        )
+        raise lost_row(where)
     return RedisMember(version.decode(), MemberRow.model_validate_json(row))
 
 

@@ -42,17 +42,17 @@ local function opened(prefix, name)
   if not shown[1] then
     return nil, redis.error_reply('NORELEASE there is no release under the prefix ' .. prefix)
   end
-  local key = redis.call('HGET', prefix .. ':table:' .. name, 'key')
-  if not key then
+  local slot = redis.call('HGET', prefix .. ':table:' .. name, shown[1])
+  if not slot then
     return nil, redis.error_reply('NOTABLE there is no table ' .. name .. ' under the prefix ' .. prefix)
   end
-  local found = redis.call('HMGET', prefix .. ':slot:' .. shown[1] .. ':' .. name, 'columns', 'generation')
-  if not found[1] then
+  local found = redis.call('HMGET', slot, 'columns', 'generation', 'key')
+  if not found[1] or not found[3] then
     return nil, redis.error_reply('NOTABLE the table ' .. name .. ' under the prefix ' .. prefix .. ' was lost')
   end
   return {{
     prefix = prefix, name = name, release = tonumber(shown[2]), columns = cjson.decode(found[1]),
-    key = cjson.decode(key), generation = found[2],
+    key = cjson.decode(found[3]), generation = found[2],
     directory = found[2] and prefix .. ':directory:' .. found[2] .. ':' .. name,
   }}
 end

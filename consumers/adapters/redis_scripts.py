@@ -66,9 +66,10 @@ local function all(key)
 end
 local names = {}
 for _, name in ipairs(ARGV) do names[name] = true end
-local known = redis.pcall('SMEMBERS', KEYS[1] .. ':tables')
-if not known.err then for _, name in ipairs(known) do names[name] = true end end
-local reply = {all(KEYS[1] .. ':member'), all(KEYS[1] .. ':distributor_release')}
+local shapes = all(KEYS[1] .. ':shapes')
+for at = 1, #shapes, 2 do names[string.sub(shapes[at], 3)] = true end
+names[''] = nil
+local reply = {all(KEYS[1] .. ':member'), all(KEYS[1] .. ':distributor_release'), shapes}
 for name in pairs(names) do
   reply[#reply + 1] = {
     name, all(KEYS[1] .. ':table:' .. name), all(KEYS[1] .. ':slot:a:' .. name), all(KEYS[1] .. ':slot:b:' .. name),
@@ -76,9 +77,10 @@ for name in pairs(names) do
 end
 return reply
 """
-"""(names…) → everything small that is under the prefix: the row, what readers are told, and per table (of the names,
-and all that were made) what readers look at and both slots. Flat fields and values; a key of another type is one
-field `?`."""
+"""(names…) → everything small that is under the prefix: the row, what readers are told, the shapes that were made, and
+per table (of the names, and all that were made) what readers look at and both slots.
+
+Flat fields and values; a key of another type is one field `?`."""
 
 UNLOCK = """
 if redis.call('GET', KEYS[1] .. ':lock') == ARGV[1] then return redis.call('DEL', KEYS[1] .. ':lock') end
@@ -113,6 +115,7 @@ CLEAR = (
 local slot = redis.call('HGET', load_key(ARGV[1]), 'slot')
 if not slot then return cut() end
 local directory = touched(ARGV[1], slot, ARGV[2])
+redis.call('HSET', load_key(ARGV[1]), 'shape:' .. ARGV[2], cjson.encode({ARGV[4], ARGV[5], ARGV[6]}))
 local gone = 0
 for _, hex in ipairs(redis.call('HRANDFIELD', directory, ARGV[3])) do
   if redis.call('HGET', directory, hex) == ARGV[1] then redis.call('UNLINK', rows_key(ARGV[1], hex, ARGV[2])) end
@@ -121,7 +124,8 @@ end
 return gone
 """
 )
-"""(id, table, count): some pieces less in the load's directory; how many, 0 at the end."""
+"""(id, table, count, columns, key, shape): some pieces less in the load's directory; how many, 0 at the end. The slot
+will have the table in this shape."""
 
 OWN = (
     _PLACES
@@ -176,13 +180,21 @@ local id = ARGV[1]
 local slot = redis.call('HGET', load_key(id), 'slot')
 if not slot then return cut() end
 local found = bases(id)
+if not holds_hash(prefix .. ':shapes') then return redis.error_reply('WRONGTYPE shapes is no hash any more') end
 for name, base in pairs(found) do
   if (redis.call('HGET', slot_key(slot, name), 'generation') or '') ~= base then return 'OVERTAKEN' end
 end
 local why = refused(2)
 if why then return why end
 for name, base in pairs(found) do
-  redis.call('HSET', slot_key(slot, name), 'generation', id)
+  local shape = redis.call('HGET', load_key(id), 'shape:' .. name)
+  if shape then
+    local columns, key, made = unpack(cjson.decode(shape))
+    redis.call('HSET', slot_key(slot, name), 'generation', id, 'columns', columns, 'key', key)
+    redis.call('HSET', prefix .. ':shapes', slot .. ':' .. name, made)
+  else
+    redis.call('HSET', slot_key(slot, name), 'generation', id)
+  end
   if base ~= '' then waste(slot, name, base) end
 end
 redis.call('DEL', load_key(id))

@@ -37,8 +37,9 @@ class RedisReader:
                     release, columns, cursor, *some = self._redis.fcall_ro(
                         "distributor_scan", 1, self._prefix, table.name, cursor, "40"
                     )
-                    assert [column.decode() for column in columns] == list(table.schema.column_names)
-                    rows += [tuple(text if text is None else text.decode() for text in row) for row in some]
+                    places = [columns.index(name.encode()) for name in table.schema.column_names]
+                    texts = ([text if text is None else text.decode() for text in row] for row in some)
+                    rows += [tuple(row[at] for at in places) for row in texts]
                     if cursor == b"0":
                         assert len(rows) == len(set(rows))
                         return Sight(release, frozenset(rows))

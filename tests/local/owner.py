@@ -7,12 +7,15 @@ from pathlib import Path
 
 from distributor.local.postgresql import LocalPostgreSQL
 from distributor.local.rabbitmq import LocalRabbitMQ
+from distributor.local.redis import LocalRedis
 
 
 def main(kind: str, directory: Path) -> None:
     if kind == "postgresql":
         postgresql = LocalPostgreSQL(directory).start()
         print(postgresql.pid, flush=True)
+    elif kind == "redis":
+        print(LocalRedis(directory).start().pid, flush=True)
     else:
         print(*LocalRabbitMQ(directory).start().pids, flush=True)
     sys.stdin.read()
