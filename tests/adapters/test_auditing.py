@@ -25,17 +25,22 @@ from consumers.conformance.samples import (
 from distributor.errors import UnreachableError
 from distributor.model.certificate import Bucket, TableCertificate
 from tests.adapters.test_postgresql import PostgreSQLSeat
+from tests.adapters.test_redis import RedisSeat, seats
 from tests.adapters.test_sqlite import SQLiteSeat
 from tests.support import wait_for
 
 pytestmark = pytest.mark.conformance
-AnySeat = PostgreSQLSeat | SQLiteSeat
+__all__ = ["seats"]
+AnySeat = PostgreSQLSeat | RedisSeat | SQLiteSeat
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "redis"])
 def seat(request: pytest.FixtureRequest, tmp_path: Path) -> AnySeat:
     if request.param == "sqlite":
         return SQLiteSeat(tmp_path)
+    if request.param == "redis":
+        made: Callable[[], RedisSeat] = request.getfixturevalue("seats")
+        return made()
     database: Callable[[], str] = request.getfixturevalue("database")
     return PostgreSQLSeat(database())
 
