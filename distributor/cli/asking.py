@@ -116,6 +116,7 @@ def would_ask(
     """
     from distributor.ledger import releases
     from distributor.requests.rollouts import release_before
+    from distributor.upkeep.collected import refuse_collected
 
     desk.known_environment(environment)
     with desk.reading() as conn:
@@ -131,6 +132,7 @@ def would_ask(
         number = newest.number if newest and release is None else release or EMPTY
         if number != EMPTY:
             releases.release(conn, number)
+            refuse_collected(conn, desk.store, number)
     return _would_be(state, number, _remarks(state, number, cause), "; ".join(_in_the_way(state, cause)))
 
 

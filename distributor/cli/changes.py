@@ -100,9 +100,11 @@ def changes(
     """Show what one release changed, field by field (+ inserts, ~ updates, - deletes)."""
     from distributor.ledger.releases import release as by_number
     from distributor.store.chunks import read_manifest
+    from distributor.upkeep.collected import refuse_collected
 
     with desk.reading() as conn:
         record = by_number(conn, release)
+        refuse_collected(conn, desk.store, release)
     manifest = read_manifest(desk.store, record.manifest)
     total = 0
     shown: list[RowChange] = []

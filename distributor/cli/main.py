@@ -14,11 +14,13 @@ from distributor.cli.abort import abort
 from distributor.cli.audit import audit
 from distributor.cli.changes import changes
 from distributor.cli.check import check
+from distributor.cli.compact import compact
 from distributor.cli.deadletter import discard_letter, list_letters, retry_letter, show_letter
 from distributor.cli.demo import demo
 from distributor.cli.deploy import deploy
 from distributor.cli.detach import detach
 from distributor.cli.failing import tell
+from distributor.cli.gc import gc
 from distributor.cli.hold import hold
 from distributor.cli.import_ import import_file
 from distributor.cli.init import init
@@ -67,6 +69,8 @@ VERBS: dict[str, tuple[str, Verb]] = {
     "deadletter discard": (SEE, discard_letter),
     "audit": (SEE, audit),
     "serve": (RUN, serve),
+    "compact": (RUN, compact),
+    "gc": (RUN, gc),
     "local": (RUN, local),
 }
 """Every verb as it is typed: the panel in which the help shows it, and its function."""

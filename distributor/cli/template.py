@@ -110,7 +110,7 @@ def _toml(value: object) -> str:
 
 def _duration(value: timedelta) -> str:
     milliseconds = round(value.total_seconds() * 1000)
-    for unit, size in (("h", 3_600_000), ("m", 60_000), ("s", 1000)):
+    for unit, size in (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)):
         if milliseconds % size == 0 and milliseconds:
             return f"{milliseconds // size}{unit}"
     return f"{milliseconds}ms"

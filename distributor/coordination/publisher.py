@@ -13,6 +13,7 @@ from tenacity.nap import sleep_using_event
 
 from distributor.capture.fixed import clear_errors, connect, where_of
 from distributor.capture.watch import catalogue, watch
+from distributor.coordination.compacting import compact_until
 from distributor.coordination.presence import keep_present
 from distributor.errors import DistributorError, NotInitialisedError, UsageError
 from distributor.ledger.engine import ledger_engine
@@ -38,6 +39,7 @@ async def serve_publisher(settings: Settings, stop: asyncio.Event) -> None:
     stopped = threading.Event()
     obstacle = _Obstacle()
     publishing = asyncio.create_task(asyncio.to_thread(_publish_until, settings, engine, stopped, obstacle))
+    compacting = asyncio.create_task(asyncio.to_thread(compact_until, settings, engine, stopped))
     datasets = {"datasets": list(settings.master.datasets)}
     presence = asyncio.create_task(keep_present(engine, "publisher", lambda: datasets | obstacle.detail))
     stopping = asyncio.create_task(stop.wait())
@@ -50,6 +52,7 @@ async def serve_publisher(settings: Settings, stop: asyncio.Event) -> None:
         try:
             await publishing
         finally:
+            await compacting
             with suppress(asyncio.CancelledError):
                 await presence
             await asyncio.to_thread(engine.dispose)

@@ -17,6 +17,7 @@ from distributor.rollout.state import Cause, Environment, Requirement, Rollout, 
 from distributor.settings import Settings
 from distributor.store.base import Store
 from distributor.telemetry.clock import new_id, now
+from distributor.upkeep.collected import hold_on_to
 
 ASKED_WITH = {
     Cause.AUTO: "follow",
@@ -121,6 +122,7 @@ def ask(
     """
     state = configured(conn, settings, environment)
     number = release if release is not None else _newest(conn)
+    hold_on_to(conn, store, number)
     every = frozenset(n for n, m in state.members.items() if m.requirement is Requirement.REQUIRED)
     chosen = frozenset(systems) or frozenset(state.members)
     # Optional systems alone cannot carry a rollout: the required ones, which show the release already, do.

@@ -110,6 +110,26 @@ class StoreSettings(Section):
     """Where manifests and chunks lie."""
 
     path: Path = Field(description="a directory that the publisher and all consumers see")
+    compact_after: int = Field(
+        default=1000,
+        ge=0,
+        description="the publisher makes a base of the newest release when the last one is this many releases old; 0:"
+        " never for that reason",
+    )
+    compact_growth: float = Field(
+        default=1.0,
+        ge=0,
+        description="… or when the changes since then have this many times as many rows as it has; 0: never for that"
+        " reason",
+    )
+    keep: Duration = Field(
+        default=timedelta(days=30),
+        description="how long one can go back: `gc` keeps what is younger, or was shown since",
+    )
+    grace: Duration = Field(
+        default=timedelta(days=1),
+        description="`gc` leaves alone what was written less long ago: longer than any publish or import takes",
+    )
 
 
 class MemberSettings(Section):

@@ -6,7 +6,7 @@ the released image is asked. It lies in the store under the name of its release'
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -44,7 +44,7 @@ def base_of(store: Store, release: int, sha256: str, hear: Hear = lambda _datase
     Raises StoreError when the chain is broken, or does not lead to what the release is certified as.
     """
     ways = Ways(store, sha256, release)
-    if (held := read_base(store, sha256)) and _is_whole(store, held):
+    if (held := read_base(store, sha256)) and whole(store, held.chunks):
         found = store.linked(BASE, sha256)
         assert found is not None
         return Made(held, found, ways.anew(), already=True)
@@ -57,9 +57,10 @@ def base_of(store: Store, release: int, sha256: str, hear: Hear = lambda _datase
     return Made(base, written, way)
 
 
-def _is_whole(store: Store, base: Base) -> bool:
+def whole(store: Store, chunks: Iterable[Chunk]) -> bool:
+    """Whether chunks are there, to the last octet."""
     try:
-        for chunk in base.chunks:
+        for chunk in chunks:
             store.local_path(chunk.sha256)
     except StoreError:
         return False
