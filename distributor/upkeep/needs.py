@@ -10,7 +10,7 @@ from sqlalchemy import Connection, or_, select
 
 from distributor.errors import RefusedError
 from distributor.ledger import environments, rollouts
-from distributor.ledger.tables import releases, verifications
+from distributor.ledger.tables import quarantine, releases, verifications
 from distributor.ledger.tables import rollouts as history
 from distributor.model.manifest import ZERO
 from distributor.rollout.state import Cause, Environment, Rollout
@@ -51,7 +51,7 @@ def needs(conn: Connection, keep: timedelta, at: datetime) -> Needs:
                 mend=f"`distributor status {name}` says how to end that; collect afterwards.",
             )
     since = at - keep
-    found = {*_published(conn, since), *_rolled_out(conn, since), *_verified(conn, since)}
+    found = {*_published(conn, since), *_rolled_out(conn, since), *_verified(conn, since), *_held_back(conn)}
     for state in states.values():
         found.update(_of_environment(conn, state, since))
     known = {need for need in found if need.release != ZERO}
@@ -83,6 +83,13 @@ def _verified(conn: Connection, since: datetime) -> Iterator[Need]:
     query = select(table.environment, table.release).where(table.ended_at.is_(None), table.requested_at >= since)
     for environment, release in conn.execute(query.distinct()):
         yield Need(release, f"{environment} is being verified against it")
+
+
+def _held_back(conn: Connection) -> Iterator[Need]:
+    """Whether the master has changed such a row is looked up from the release on in which it did not fit."""
+    table = quarantine.c
+    for environment, release in conn.execute(select(table.environment, table.release).distinct()):
+        yield Need(release, f"rows of it are held back from {environment or 'every environment'}")
 
 
 def _of_environment(conn: Connection, state: Environment, since: datetime) -> Iterator[Need]:

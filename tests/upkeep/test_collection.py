@@ -11,9 +11,10 @@ import pytest
 from sqlalchemy import text
 
 from distributor.errors import RefusedError, StoreError
-from distributor.ledger import verifications
+from distributor.ledger import quarantine, verifications
 from distributor.ledger.engine import transaction
 from distributor.ledger.locks import asking_gate, collecting
+from distributor.ledger.quarantine import HeldRow
 from distributor.ledger.verifications import Verification
 from distributor.model.repair import Repair
 from distributor.rollout.state import Cause, Member, Requirement, Rollout, RolloutState, Timing
@@ -164,6 +165,17 @@ def test_what_a_verification_needs_is_kept(history: History) -> None:
     found = history.collect()
     assert found.needed is not None
     assert (found.needed.release, found.needed.why, found.oldest) == (3, "prod is being verified against it", 2)
+
+
+def test_the_release_since_which_rows_are_held_back_is_kept(history: History) -> None:
+    history.base(2)
+    history.age()
+    row = HeldRow("prod", "prices", ("k", "1"), 3, "crm", "prices", "amount", "x", "it does not fit", NOW)
+    with transaction(history.engine) as conn:
+        quarantine.hold(conn, [row])
+    found = history.collect()
+    assert found.needed is not None
+    assert (found.needed.release, found.needed.why, found.oldest) == (3, "rows of it are held back from prod", 2)
 
 
 def test_repair_lists_and_what_they_name_are_kept(history: History) -> None:
