@@ -19,7 +19,8 @@ from consumers.adapters.postgresql_audit import PostgreSQLAuditing, audited
 from consumers.adapters.postgresql_layout import Layout, slot_table
 from consumers.adapters.postgresql_line import SNAPSHOT, Line, Transaction
 from consumers.adapters.postgresql_load import PostgreSQLLoading
-from consumers.adapters.postgresql_row import lock_row, save_row
+from consumers.adapters.postgresql_row import lock_row_and_ask, save_row
+from consumers.adapters.postgresql_sight import DIVIDED, Made
 from consumers.adapters.postgresql_text import canonical_rows
 from consumers.adapters.postgresql_waits import obstacle
 from distributor.errors import DistributorError, SystemAlteredError
@@ -41,6 +42,7 @@ class PostgreSQLAdapter:
         self._audits = Line(settings.url)
         self._layout = Layout(self._control.where, settings.schema_)
         self._prepared: tuple[tuple[TableSpec, ...], frozenset[tuple[object, ...]]] | None = None
+        self._made: dict[str, Made] = {}
 
     def prepare(self, environment: str, system: str, tables: Sequence[TableSpec]) -> None:
         """Creates what is missing, and leads readers to what the row says. Raises as `Layout.prepare` does, or
@@ -52,20 +54,21 @@ class PostgreSQLAdapter:
         # Forgotten first: whatever fails here, the next call looks at everything again.
         before, self._prepared = self._prepared, None
         with self._control.transaction() as transaction:
-            if before and before == (wanted, self._layout.sight(transaction, wanted)):
+            if before and self._made and before == (wanted, self._layout.sight(transaction, wanted)):
                 self._prepared = before
                 return
-            self._layout.prepare(transaction, MemberRow(environment=environment, system=system), wanted)
+            made = self._layout.prepare(transaction, MemberRow(environment=environment, system=system), wanted)
             sight = self._layout.sight(transaction, wanted)
             transaction.commit()
         self._prepared = wanted, sight
+        self._made = made
 
     @contextmanager
     def member(self) -> Iterator[PostgreSQLMember]:
         """The member's row under its lock; commits on normal exit."""
         try:
             with self._control.transaction() as transaction:
-                yield PostgreSQLMember(transaction)
+                yield PostgreSQLMember(transaction, self._layout)
                 transaction.commit()
         except SystemAlteredError:
             self._prepared = None
@@ -77,7 +80,7 @@ class PostgreSQLAdapter:
         with self._bulk.transaction() as transaction:
             # What a deferred trigger does at COMMIT would come after the read-back.
             transaction.later("SET CONSTRAINTS ALL IMMEDIATE")
-            yield PostgreSQLLoading(transaction, slot, self._reason)
+            yield PostgreSQLLoading(transaction, slot, self._reason, self._made)
 
     def audit(self, slot: SlotName, table: TableSpec) -> TableCertificate:
         """The certificate of everything in a slot, computed by the database."""
@@ -139,10 +142,13 @@ class PostgreSQLAdapter:
 class PostgreSQLMember:
     """The row as read under the lock."""
 
-    def __init__(self, transaction: Transaction) -> None:
+    def __init__(self, transaction: Transaction, layout: Layout) -> None:
         self._transaction = transaction
-        self.row = lock_row(transaction)
+        self._layout = layout
+        self.row, self._divided = lock_row_and_ask(transaction, DIVIDED)
 
     def save(self, row: MemberRow) -> None:
-        """Writes the row; see `save_row`."""
+        """Writes the row; see `save_row`. Raises UnreachableError when columns change and readers hold their views."""
+        if self._divided and row.active != self.row.active:
+            self._layout.follow(self._transaction, row.active)
         save_row(self._transaction, self.row, row)

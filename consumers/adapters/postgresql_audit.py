@@ -12,6 +12,7 @@ from consumers.adapters.base import StoredRow, TableSpec
 from consumers.adapters.postgresql_layout import Layout, slot_table
 from consumers.adapters.postgresql_line import Transaction
 from consumers.adapters.postgresql_row import read_row, stray
+from consumers.adapters.postgresql_sight import HOME
 from consumers.adapters.postgresql_text import (
     canonical,
     canonical_columns,
@@ -21,7 +22,7 @@ from consumers.adapters.postgresql_text import (
     quoted,
     row_md5,
 )
-from distributor.errors import DistributorError
+from distributor.errors import DistributorError, UnreachableError
 from distributor.model.certificate import BUCKETS, LANE, Bucket, TableCertificate, from_sums
 from distributor.rollout.member_row import SlotName
 
@@ -44,13 +45,15 @@ class PostgreSQLAuditing:
         self._transaction = transaction
         self._layout = layout
         self._reason = reason
+        # Tables that stay as this snapshot sees them, because they are locked against being made anew.
+        self._held: set[tuple[SlotName, str]] = set()
         # 65,536 groups of a few numbers belong into memory.
         transaction.later("SET LOCAL work_mem = '64MB'")
         self.row = read_row(transaction)
 
     def buckets(self, slot: SlotName, table: TableSpec, only: Collection[int] = ()) -> TableCertificate:
         """The certificate of everything stored, or of the given buckets."""
-        with self._fitting(table):
+        with self._fitting(slot, table):
             return audited(self._transaction, slot, table, only)
 
     def altered(self, tables: Sequence[TableSpec]) -> list[str]:
@@ -60,7 +63,7 @@ class PostgreSQLAuditing:
     def leaves(self, slot: SlotName, table: TableSpec, buckets: Collection[int]) -> dict[int, Bucket]:
         """Rows and lanes per leaf, of all leaves with rows in the given buckets."""
         wanted = set(buckets)
-        with self._fitting(table):
+        with self._fitting(slot, table):
             sums = _sums(self._transaction, slot, table, _LEAF_DIGITS, wanted)
         found = {
             int(digits, 16): Bucket(rows=rows, first=int(first) % LANE, second=int(second) % LANE)
@@ -78,16 +81,34 @@ class PostgreSQLAuditing:
             f" FROM (SELECT {canonical_columns(table.schema, 't')}, {_FENCE}"
             f" FROM {slot_table(slot, table)} AS t WHERE {_starts(table, wanted)}) AS texts"
         )
-        with self._fitting(table):
+        with self._fitting(slot, table):
             found = self._transaction.run(query)
         return [StoredRow(tuple(key), int(md5[:16], 16), int(md5[16:], 16)) for md5, *key in found]
 
     @contextmanager
-    def _fitting(self, table: TableSpec) -> Iterator[None]:
+    def _fitting(self, slot: SlotName, table: TableSpec) -> Iterator[None]:
         try:
+            if (slot, table.name) not in self._held:
+                self._hold(slot, table)
             yield
         except psycopg.Error as error:
             raise self._reason(error, table) from error
+
+    def _hold(self, slot: SlotName, table: TableSpec) -> None:
+        """A table that was made anew after the snapshot has no rows in it, and must not be taken for one that lost
+        them."""
+        schema, place = f"{HOME}_{slot}", slot_table(slot, table)
+        _, ((anew,),) = self._transaction.run_all(
+            f"LOCK TABLE {place} IN ACCESS SHARE MODE",
+            f"SELECT to_regclass({literal(place)})::oid <> c.oid FROM pg_class c"
+            f" WHERE relnamespace = to_regnamespace({literal(schema)}) AND relname = {literal(table.name)}"
+            f" UNION ALL SELECT true LIMIT 1",
+        )
+        if anew:
+            raise UnreachableError(
+                f"{schema}.{table.name} was made anew in another shape while it was audited", mend="Try again."
+            )
+        self._held.add((slot, table.name))
 
 
 def audited(transaction: Transaction, slot: SlotName, table: TableSpec, only: Collection[int] = ()) -> TableCertificate:

@@ -13,6 +13,7 @@ _COLUMNS = """
     SELECT attname::text, format_type(atttypid, atttypmod)
     FROM pg_attribute JOIN pg_class ON attrelid = pg_class.oid
     WHERE relnamespace = to_regnamespace(quote_ident(%s)) AND relname = %s AND attnum > 0 AND NOT attisdropped
+    ORDER BY attnum
 """
 _RELATION = """
     SELECT relkind::text, oid FROM pg_class

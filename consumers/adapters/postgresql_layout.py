@@ -3,29 +3,31 @@
     distributor.member       one row: the member's row as a document
     distributor.active       one row: the slot that readers see
     distributor.release      one row: what `distributor_release` shows
-    distributor.slot_table   the tables that were made: one that is gone was taken away, not forgotten
+    distributor.slot_table   the tables that were made, and how: one that is gone was taken away, not forgotten
     distributor_a, _b        the two slots, one table per mapped table
 
 Readers look at one view per table. It unites both slots under a constant column and compares that with `active`: the
 planner asks once and skips the other slot, a statement never sees two releases, and a flip is DML that waits for no
-reader. The price is that every reader locks both slots, so nothing here ever truncates or alters them.
+reader. The price is that every reader locks both slots, so nothing here ever truncates or alters them. Where the slots
+have a table in two shapes, it is otherwise: postgresql_sight.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from consumers.adapters import postgresql_sight as sight
 from consumers.adapters.base import TableSpec
 from consumers.adapters.postgresql_catalogue import columns_of, is_defined_as, made, primary_key, relation
 from consumers.adapters.postgresql_line import Transaction
 from consumers.adapters.postgresql_row import is_stray, put_back
+from consumers.adapters.postgresql_sight import HOME, SLOTS, Made
 from consumers.adapters.postgresql_text import column_type, listed, quoted
 from distributor.errors import ConfigError, SystemAlteredError
-from distributor.rollout.member_row import MemberRow, SlotName
+from distributor.model.dataset import DatasetSchema
+from distributor.rollout.member_row import MemberRow, SlotName, other
 from distributor.telemetry.logs import logger
 
-HOME = "distributor"
-SLOTS: tuple[SlotName, ...] = ("a", "b")
 RELEASE_VIEW = "distributor_release"
 # Room in each page keeps updates of columns without an index on the row's page (HOT): no index is written.
 FILLFACTOR = 80
@@ -45,13 +47,30 @@ _HOME_TABLES = (
     " slot text NOT NULL CHECK (slot IN ('a', 'b')))",
     "CREATE TABLE distributor.release (id int PRIMARY KEY CHECK (id = 1), environment text NOT NULL,"
     " system text NOT NULL, release bigint NOT NULL, flipped_at timestamptz)",
-    "CREATE TABLE distributor.slot_table (name text PRIMARY KEY)",
+    f"CREATE TABLE distributor.slot_table (name text PRIMARY KEY, {sight.STATE})",
 )
 
 
 def slot_table(slot: SlotName, table: TableSpec) -> str:
     """A table's place in a slot, quoted."""
     return quoted(f"{HOME}_{slot}", table.name)
+
+
+def create_slot(transaction: Transaction, slot: SlotName, table: TableSpec) -> None:
+    """Makes a table in one slot, empty."""
+    columns = [
+        f"{quoted(column.name)} {column_type(column.type)}{'' if column.nullable else ' NOT NULL'}"
+        for column in table.schema.columns
+    ]
+    place = slot_table(slot, table)
+    transaction.run(
+        f"CREATE TABLE {place} ({', '.join(columns)}, PRIMARY KEY ({listed(table.schema.key)}))"
+        f" WITH (fillfactor = {FILLFACTOR}, autovacuum_vacuum_scale_factor = 0.05,"
+        f" autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.02)"
+    )
+    # Never unique: two rows that swap a value would fail halfway, and the master has checked it already.
+    for index in table.schema.indexes:
+        transaction.run(f"CREATE INDEX ON {place} ({listed(index.columns)})")
 
 
 class Layout:
@@ -67,8 +86,8 @@ class Layout:
         stray: frozenset[tuple[object, ...]] = frozenset({("stray",)} if is_stray(transaction) else ())
         return made(transaction, self._schema, [RELEASE_VIEW, *(table.name for table in tables)]) | stray
 
-    def prepare(self, transaction: Transaction, row: MemberRow, tables: Sequence[TableSpec]) -> None:
-        """Creates what is missing; `row` is the member's first one.
+    def prepare(self, transaction: Transaction, row: MemberRow, tables: Sequence[TableSpec]) -> dict[str, Made]:
+        """Creates what is missing; `row` is the member's first one. Returns the tables that were made, by name.
 
         Raises ConfigError when the database is another member's or a name cannot be one, SystemAlteredError when a
         relation of somebody else's has the name of a view, or when ours is not as it was made. Then nothing changed.
@@ -82,8 +101,8 @@ class Layout:
         if transaction.run("SELECT 1 WHERE to_regclass('distributor.member') IS NULL"):
             self._create_home(transaction, row)
         self._check_owner(transaction, row)
-        self.check(transaction, tables)
-        known = self._known(transaction)
+        sight.prepare_state(transaction)
+        known = self.check(transaction, tables)
         # Without tables a member is only met: it must be there to go back, whatever its readers look through.
         for altered in self._altered_views(transaction, tables, known) if tables else ():
             raise altered
@@ -92,60 +111,75 @@ class Layout:
             _log.warning("readers were led elsewhere by hand, and are led back", slot=right.active)
         for table in tables:
             if table.name not in known:
-                self._create_slots(transaction, table)
+                for slot in SLOTS:
+                    create_slot(transaction, slot, table)
+                transaction.run("INSERT INTO distributor.slot_table (name) VALUES (%s)", (table.name,))
+        sight.remember_shapes(transaction, tables)
         self._create_views(transaction, tables, known)
+        return self._lead_views(transaction, tables)
 
-    def check(self, transaction: Transaction, tables: Sequence[TableSpec]) -> None:
-        """Compares every slot table and view that should be there with its shape. Raises SystemAlteredError.
+    def follow(self, transaction: Transaction, active: SlotName) -> None:
+        """Makes the views anew whose columns change when a slot goes online. Raises UnreachableError."""
+        if wanted := sight.views_to_follow(transaction, active):
+            sight.replace_views(transaction, self._where, self._schema, wanted)
+
+    def check(self, transaction: Transaction, tables: Sequence[TableSpec]) -> dict[str, Made]:
+        """Compares every slot table and view that should be there with the shape in which it was made. Returns what
+        was made. Raises SystemAlteredError.
 
         Reads the catalogue only: it may be asked while another transaction of this thread has tables locked.
         """
-        known = self._known(transaction)
+        known = sight.made_tables(transaction, tables)
         for table in tables:
-            for altered in self._altered_slots(transaction, table, table.name in known):
+            made = known.get(table.name) or sight.unmade(table)
+            for altered in self._altered_slots(transaction, made, table.name in known):
                 raise altered
-            sources = {(f"{HOME}_{slot}", table.name) for slot in SLOTS}
-            self._check_view(transaction, table.name, sources, "active", made=table.name in known)
+            self._check_view(transaction, table.name, sight.reads(made, made.seen), made=table.name in known)
             if found := columns_of(transaction, self._schema, table.name):
-                for altered in self._compare(f"{self._schema}.{table.name}", found, table):
+                for altered in self._compare(f"{self._schema}.{table.name}", found, made.seen_shape, table.name):
                     raise altered
-        self._check_view(transaction, RELEASE_VIEW, set(), "release", made=False)
+        self._check_view(transaction, RELEASE_VIEW, {(HOME, "release")}, made=False)
+        return known
 
     def altered(self, transaction: Transaction, tables: Sequence[TableSpec]) -> list[str]:
         """All that is not as it was made, slots and views, each with its mend."""
-        known = self._known(transaction)
+        known = sight.made_tables(transaction, tables)
         found: list[SystemAlteredError] = []
         fitting: list[TableSpec] = []
         for table in tables:
-            if table.name in known:
-                shapes = [columns_of(transaction, f"{HOME}_{slot}", table.name) for slot in SLOTS]
-                found += self._altered_slots(transaction, table, known=True)
+            if made := known.get(table.name):
+                found += self._altered_slots(transaction, made, known=True)
                 # Over other columns the query of its view would be refused, not compared.
-                fitting += [table] if shapes == [_columns(table)] * len(SLOTS) else []
+                fits = all(
+                    columns_of(transaction, f"{HOME}_{slot}", table.name) == _columns(made.shapes[slot])
+                    for slot in SLOTS
+                )
+                fitting += [table] if fits else []
         found += self._altered_views(transaction, fitting, known, gone=True)
         return [str(SystemAlteredError(altered.what, mend=altered.mend)) for altered in found]
 
-    def _altered_slots(self, transaction: Transaction, table: TableSpec, known: bool) -> Iterator[SystemAlteredError]:
+    def _altered_slots(self, transaction: Transaction, made: Made, known: bool) -> Iterator[SystemAlteredError]:
         for slot in SLOTS:
-            place = f"{HOME}_{slot}.{table.name}"
-            found = columns_of(transaction, f"{HOME}_{slot}", table.name)
+            place, schema = f"{HOME}_{slot}.{made.name}", made.shapes[slot]
+            quoted_place = quoted(f"{HOME}_{slot}", made.name)
+            found = columns_of(transaction, f"{HOME}_{slot}", made.name)
             if found and not known:
                 yield self._altered(f"{place} is there, but was not made here")
             if known:
-                yield from self._compare(place, found, table)
-                if found and (key := primary_key(transaction, slot_table(slot, table))) != set(table.schema.key):
-                    wanted = listed(table.schema.key)
+                yield from self._compare(place, found, schema, made.name)
+                if found and (key := primary_key(transaction, quoted_place)) != set(schema.key):
+                    wanted = listed(schema.key)
                     first = "drop the one that is there, and " if key else ""
                     yield self._altered(
-                        f"the primary key of {place} is not ({', '.join(table.schema.key)})",
-                        f"Put it back: {first}ALTER TABLE {slot_table(slot, table)} ADD PRIMARY KEY ({wanted}).",
+                        f"the primary key of {place} is not ({', '.join(schema.key)})",
+                        f"Put it back: {first}ALTER TABLE {quoted_place} ADD PRIMARY KEY ({wanted}).",
                     )
 
     def _altered_views(
-        self, transaction: Transaction, tables: Sequence[TableSpec], known: set[str], *, gone: bool = False
+        self, transaction: Transaction, tables: Sequence[TableSpec], known: dict[str, Made], *, gone: bool = False
     ) -> Iterator[SystemAlteredError]:
         """Views of ours that are not of our query any more; with `gone`, those that are not there too."""
-        wanted = {table.name: _view(table) for table in tables if table.name in known}
+        wanted = {made.name: sight.query(made, made.seen) for table in tables if (made := known.get(table.name))}
         for name, query in {**wanted, RELEASE_VIEW: _RELEASE_QUERY}.items():
             there = relation(transaction, self._schema, name)
             if there is None:
@@ -185,43 +219,55 @@ class Layout:
                 mend="Every member needs a database of its own.",
             )
 
-    def _known(self, transaction: Transaction) -> set[str]:
-        return {name for (name,) in transaction.run("SELECT name FROM distributor.slot_table")}
-
-    def _create_slots(self, transaction: Transaction, table: TableSpec) -> None:
-        columns = [
-            f"{quoted(column.name)} {column_type(column.type)}{'' if column.nullable else ' NOT NULL'}"
-            for column in table.schema.columns
-        ]
-        for slot in SLOTS:
-            place = slot_table(slot, table)
-            transaction.run(
-                f"CREATE TABLE {place} ({', '.join(columns)}, PRIMARY KEY ({listed(table.schema.key)}))"
-                f" WITH (fillfactor = {FILLFACTOR}, autovacuum_vacuum_scale_factor = 0.05,"
-                f" autovacuum_vacuum_insert_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.02)"
-            )
-            # Never unique: two rows that swap a value would fail halfway, and the master has checked it already.
-            for index in table.schema.indexes:
-                transaction.run(f"CREATE INDEX ON {place} ({listed(index.columns)})")
-        transaction.run("INSERT INTO distributor.slot_table VALUES (%s)", (table.name,))
-
-    def _create_views(self, transaction: Transaction, tables: Sequence[TableSpec], known: set[str]) -> None:
+    def _create_views(self, transaction: Transaction, tables: Sequence[TableSpec], known: dict[str, Made]) -> None:
+        made = sight.made_tables(transaction)
+        active = _active(transaction)
         for table in tables:
             if not columns_of(transaction, self._schema, table.name):
                 if table.name in known:
                     _log.warning(
                         "a view was gone and is made again; its grants are not", view=f"{self._schema}.{table.name}"
                     )
-                transaction.run(f"CREATE VIEW {quoted(self._schema, table.name)} AS {_view(table)}")
+                seen = made[table.name].looking_at(active)
+                transaction.run(
+                    f"CREATE VIEW {quoted(self._schema, table.name)} AS {sight.query(made[table.name], seen)}"
+                )
+                sight.remember_seen(transaction, table.name, seen)
         if not columns_of(transaction, self._schema, RELEASE_VIEW):
             transaction.run(f"CREATE VIEW {quoted(self._schema, RELEASE_VIEW)} AS {_RELEASE_QUERY}")
 
-    def _check_view(
-        self, transaction: Transaction, name: str, sources: set[tuple[str, str]], pointer: str, *, made: bool
-    ) -> None:
+    def _lead_views(self, transaction: Transaction, tables: Sequence[TableSpec]) -> dict[str, Made]:
+        """Away from slots whose table will be made anew, and back to both when these have one shape again."""
+        known = sight.made_tables(transaction)
+        active = _active(transaction)
+        wanted: dict[str, tuple[Made, str]] = {}
+        for table in tables:
+            made = known[table.name]
+            if sight.same_shape(made.shapes[other(active)], table.schema):
+                seen = made.looking_at(active)
+            else:
+                seen = active
+                if not sight.same_shape(made.shapes[active], table.schema):
+                    self._check_leaning(transaction, table.name)
+            if seen != made.seen:
+                wanted[table.name] = made, seen
+        if not wanted:
+            return known
+        sight.replace_views(transaction, self._where, self._schema, wanted)
+        return sight.made_tables(transaction)
+
+    def _check_leaning(self, transaction: Transaction, name: str) -> None:
+        if found := sight.leaning(transaction, self._schema, name):
+            raise SystemAlteredError(
+                f"the columns of {self._schema}.{name} change, and {', '.join(found)} is built upon it",
+                where=self._where,
+                mend="Drop that, and make it again when the release is online.",
+            )
+
+    def _check_view(self, transaction: Transaction, name: str, sources: set[tuple[str, str]], *, made: bool) -> None:
         """A view is ours when it reads exactly what ours read."""
         found = relation(transaction, self._schema, name)
-        if found and (found.kind != "view" or found.reads != sources | {(HOME, pointer)}):
+        if found and (found.kind != "view" or found.reads != sources):
             raise self._altered_view(name) if found.kind == "view" and made else self._in_the_way(name, found.kind)
 
     def _in_the_way(self, name: str, kind: str) -> SystemAlteredError:
@@ -238,12 +284,14 @@ class Layout:
             mend=f"It was not touched. Rename or drop it (DROP VIEW {quoted(self._schema, name)}); {_AGAIN}.",
         )
 
-    def _compare(self, place: str, found: dict[str, str], table: TableSpec) -> Iterator[SystemAlteredError]:
+    def _compare(
+        self, place: str, found: dict[str, str], schema: DatasetSchema, table: str
+    ) -> Iterator[SystemAlteredError]:
         if not found:
             yield self._altered(f"the table {place} is missing")
             return
-        wanted = _columns(table)
-        view = quoted(self._schema, table.name)
+        wanted = _columns(schema)
+        view = quoted(self._schema, table)
         for name, type_ in wanted.items():
             if name not in found:
                 yield self._altered(f"{place} has no column {name}, of type {type_}")
@@ -261,19 +309,10 @@ class Layout:
         return SystemAlteredError(what, where=self._where, mend=f"{mend} {_ANEW}")
 
 
-def _columns(table: TableSpec) -> dict[str, str]:
-    return {column.name: column_type(column.type) for column in table.schema.columns}
+def _columns(schema: DatasetSchema) -> dict[str, str]:
+    return {column.name: column_type(column.type) for column in schema.columns}
 
 
-def _view(table: TableSpec) -> str:
-    names = table.schema.column_names
-    mark = "_slot"
-    while mark in names:
-        mark += "_"
-    branches = (
-        f"SELECT '{slot}'::text AS {quoted(mark)}, {listed(names)} FROM {slot_table(slot, table)}" for slot in SLOTS
-    )
-    return (
-        f"SELECT {listed(names)} FROM ({' UNION ALL '.join(branches)}) AS both_slots"
-        f" WHERE {quoted(mark)} = (SELECT slot FROM distributor.active)"
-    )
+def _active(transaction: Transaction) -> SlotName:
+    ((active,),) = transaction.run("SELECT row->>'active' FROM distributor.member")
+    return "b" if active == "b" else "a"

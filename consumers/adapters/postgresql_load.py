@@ -13,11 +13,12 @@ import pyarrow.csv
 from consumers.adapters import postgresql_write as write
 from consumers.adapters.base import Batch, TableSpec, Touched
 from consumers.adapters.postgresql_audit import audited
-from consumers.adapters.postgresql_layout import HOME, slot_table
+from consumers.adapters.postgresql_layout import create_slot, slot_table
 from consumers.adapters.postgresql_line import Transaction
 from consumers.adapters.postgresql_row import lock_row, save_row
+from consumers.adapters.postgresql_sight import HOME, Made, made_tables, remember, same_shape
 from consumers.adapters.postgresql_text import certificate, column_type, in_statement, listed, quoted
-from distributor.errors import DistributorError
+from distributor.errors import DistributorError, SystemAlteredError
 from distributor.model.certificate import EMPTY_TABLE, TableCertificate
 from distributor.model.dataset import DatasetSchema
 from distributor.rollout.member_row import MemberRow, SlotName
@@ -37,10 +38,15 @@ class PostgreSQLLoading:
         transaction: Transaction,
         slot: SlotName,
         reason: Callable[[psycopg.Error, TableSpec], DistributorError],
+        made: dict[str, Made],
     ) -> None:
         self._transaction = transaction
         self._slot = slot
         self._reason = reason
+        # Shared with the adapter, which empties it when it is out of date.
+        self._made = made
+        # Tables that this load has made anew in another shape.
+        self._anew: dict[str, DatasetSchema] = {}
         # Whether a table held no row when this load came to it: then COPY goes straight into it.
         self._empty: dict[str, bool] = {}
         # Staging tables in which this transaction has left rows.
@@ -50,15 +56,24 @@ class PostgreSQLLoading:
         transaction.later("SELECT pg_advisory_xact_lock(%s, %s)", (_SLOT_LOCK, ord(slot)))
 
     def clear(self, table: TableSpec) -> None:
-        """Empties the table's slot."""
+        """Empties the table's slot, or makes it anew in another shape: then its view does not look at it."""
         try:
-            self._transaction.run(f"DELETE FROM {slot_table(self._slot, table)}")
+            if self._fits(table):
+                self._transaction.run(f"DELETE FROM {slot_table(self._slot, table)}")
+            else:
+                self._transaction.run(f"DROP TABLE {slot_table(self._slot, table)}")
+                create_slot(self._transaction, self._slot, table)
+                self._anew[table.name] = table.schema
         except psycopg.Error as error:
             raise self._reason(error, table) from error
         self._empty[table.name] = True
 
     def apply(self, batch: Batch) -> Touched:
         """Writes one batch and reads the touched rows back."""
+        if not self._fits(batch.table):
+            raise SystemAlteredError(
+                f"{slot_table(self._slot, batch.table)} has another shape than what is loaded", mend="Load it anew."
+            )
         try:
             return self._apply(batch)
         except psycopg.Error as error:
@@ -81,9 +96,22 @@ class PostgreSQLLoading:
         if row is None:
             self._transaction.rollback()
         else:
+            for name, schema in self._anew.items():
+                remember(self._transaction, self._slot, schema, name)
             save_row(self._transaction, read, row)
             self._transaction.commit()
+            if self._anew:
+                self._made.clear()
         return row
+
+    def _fits(self, table: TableSpec) -> bool:
+        """Whether the slot's table is of this shape, as far as is known: what is not so comes to light at once."""
+        if table.name in self._anew:
+            return same_shape(self._anew[table.name], table.schema)
+        if table.name not in self._made:
+            self._made.update(made_tables(self._transaction, (table,)))
+        made = self._made.get(table.name)
+        return made is None or same_shape(made.shapes[self._slot], table.schema)
 
     def _apply(self, batch: Batch) -> Touched:
         if batch.rows <= _FEW:

@@ -3,6 +3,8 @@ says."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from consumers.adapters.postgresql_line import Transaction
 from distributor.errors import SystemAlteredError
 from distributor.rollout.member_row import MemberRow
@@ -26,13 +28,22 @@ def lock_row(transaction: Transaction) -> MemberRow:
     return _read(transaction, f"{_ROW} FOR UPDATE")
 
 
+def lock_row_and_ask(transaction: Transaction, question: str) -> tuple[MemberRow, bool]:
+    """Like `lock_row`, and on the same journey the answer to a query of one boolean, under the lock."""
+    found, answer = transaction.run_all(f"{_ROW} FOR UPDATE", question)
+    return _as_row(found), bool(answer[0][0])
+
+
 def read_row(transaction: Transaction) -> MemberRow:
     """The row as the transaction's snapshot has it, without a lock. Raises SystemAlteredError when it is not there."""
     return _read(transaction, _ROW)
 
 
 def _read(transaction: Transaction, query: str) -> MemberRow:
-    found = transaction.run(query)
+    return _as_row(transaction.run(query))
+
+
+def _as_row(found: list[tuple[Any, ...]]) -> MemberRow:
     if not found:
         raise SystemAlteredError("the member's row is not in distributor.member", mend="Was the adapter prepared?")
     return MemberRow.model_validate_json(found[0][0])

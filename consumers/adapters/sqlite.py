@@ -132,9 +132,10 @@ class SQLiteLoading:
         self._checked: set[str] = set()
 
     def clear(self, table: TableSpec) -> None:
-        """Empties the table's slot."""
-        with self._fitting(table):
-            self._connection.execute(f"DELETE FROM {layout.slot_table(self._slot, table.name)}")
+        """Empties the table's slot, or makes it anew in another shape."""
+        with self._fitting(table, cleared=True):
+            if not layout.make(self._connection, self._slot, table):
+                self._connection.execute(f"DELETE FROM {layout.slot_table(self._slot, table.name)}")
 
     def apply(self, batch: Batch) -> Touched:
         """Writes one batch and reads the touched rows back, key by key."""
@@ -172,12 +173,14 @@ class SQLiteLoading:
         return _certify(table.schema, (row for rows in found for row in rows))
 
     @contextmanager
-    def _fitting(self, table: TableSpec) -> Iterator[None]:
+    def _fitting(self, table: TableSpec, *, cleared: bool = False) -> Iterator[None]:
         """SQLite takes any value in any column: whether a table is as it was made must be asked, once per load."""
         where = str(self._file.path)
         try:
             if table.name not in self._checked:
                 layout.check(self._connection, where, table)
+                if not cleared and not layout.is_of_shape(self._connection, self._slot, table):
+                    raise layout.wrong_shape(where, self._slot, table)
                 self._checked.add(table.name)
             yield
         except sqlite3.Error as error:

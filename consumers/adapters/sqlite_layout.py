@@ -1,14 +1,15 @@
 """What the adapter keeps in a system's SQLite file, and what readers see of it.
 
     _distributor_member    one row: the member's row as a document
-    _distributor_table     the tables that were made, with their shape
+    _distributor_table     the tables that were made, with their shape in each slot
     _a_NAME, _b_NAME       the two slots of the table NAME
     NAME                   a plain view of the slot that is online
     distributor_release    one row
 
 A flip replaces all views and the row of `distributor_release` in one transaction. In WAL mode a statement, or all
 statements of a read transaction, works on the file as it was at its first page: with the old views over the old slot
-or with the new ones over the new slot, never with a mix, and it neither waits nor is waited for. (A view that asks a
+or with the new ones over the new slot, never with a mix, and it neither waits nor is waited for. That holds where the
+slots have a table in two shapes, too: its view has the columns of the slot that is online. (A view that asks a
 pointer row would flip by one UPDATE, but SQLite plans it as a scan of both slots.)
 """
 
@@ -25,14 +26,18 @@ from distributor.rollout.member_row import MemberRow, SlotName, other
 from distributor.telemetry.logs import logger
 
 SLOTS: tuple[SlotName, ...] = ("a", "b")
+Shapes = dict[SlotName, dict[str, DatasetSchema]]
+"""Slot → the tables that were made, each with the shape that it has there."""
 RELEASE = "distributor_release"
 _AGAIN = "its consumer makes it anew when it starts, or stages"
 _BACK = "The member's consumer puts it back when it starts, or stages."
 _log = logger("adapter")
 _HOME_TABLES = (
     "CREATE TABLE _distributor_member (id INTEGER PRIMARY KEY CHECK (id = 1), row TEXT NOT NULL)",
-    "CREATE TABLE _distributor_table (name TEXT PRIMARY KEY NOT NULL, shape TEXT NOT NULL)",
+    "CREATE TABLE _distributor_table (name TEXT PRIMARY KEY NOT NULL, shape TEXT NOT NULL, a TEXT, b TEXT)",
 )
+# `a` and `b` are the slots' own shapes, where they are not `shape`: that of the table when it was first made.
+_SLOT_SHAPES = ("a", "b")
 _RELEASE_TABLE = (
     "CREATE TABLE distributor_release"
     " (environment TEXT NOT NULL, system TEXT NOT NULL, release INTEGER NOT NULL, flipped_at TEXT)"
@@ -65,21 +70,31 @@ def prepare(connection: sqlite3.Connection, where: str, row: MemberRow, tables: 
             where=where,
             mend="Every member needs a file of its own.",
         )
+    _know_shapes(connection)
     _show(connection, where, owner)
     for table in tables:
-        view = _view(owner.active, table.name, table.schema)
-        views = {_view(slot, table.name, table.schema) for slot in SLOTS}
-        known = table.name in _shapes(connection)
-        if (there := _made(connection, table.name)) and there not in views:
+        shapes = _shapes(connection)
+        known = table.name in shapes["a"]
+        views = {slot: _view(slot, table.name, shapes[slot].get(table.name, table.schema)) for slot in SLOTS}
+        view = views[owner.active]
+        if (there := _made(connection, table.name)) and there not in views.values():
             raise _refused(connection, where, table.name, known)
         check(connection, where, table)
         if not known:
-            _create_slots(connection, table)
+            _create(connection, table)
         if there and there != view:
             _log.warning("readers were led elsewhere by hand, and are led back", view=table.name, slot=owner.active)
             connection.execute(f"DROP VIEW {quoted(table.name)}")
         if there != view:
             connection.execute(view)
+
+
+def _know_shapes(connection: sqlite3.Connection) -> None:
+    """A file of an earlier version has one shape for both slots."""
+    there = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info('_distributor_table')")}
+    for column in _SLOT_SHAPES:
+        if column not in there:
+            connection.execute(f"ALTER TABLE _distributor_table ADD COLUMN {column} TEXT")
 
 
 def _show(connection: sqlite3.Connection, where: str, row: MemberRow) -> None:
@@ -96,19 +111,41 @@ def _show(connection: sqlite3.Connection, where: str, row: MemberRow) -> None:
 
 
 def check(connection: sqlite3.Connection, where: str, table: TableSpec) -> None:
-    """Compares a table's slots with its shape, if they were made. Raises SystemAlteredError."""
-    for what in _altered_slots(connection, table, table.name in _shapes(connection)):
+    """Compares a table's slots with the shapes in which they were made, if they were. Raises SystemAlteredError."""
+    for what in _altered_slots(connection, table.name, _shapes(connection)):
         raise _altered(where, what)
+
+
+def make(connection: sqlite3.Connection, slot: SlotName, table: TableSpec) -> bool:
+    """Makes the table anew in one slot, empty, if it has another shape there; whether it had."""
+    if is_of_shape(connection, slot, table):
+        return False
+    connection.execute(f"DROP TABLE {slot_table(slot, table.name)}")
+    _create_slot(connection, slot, table)
+    shape = table.schema.model_dump_json()
+    connection.execute(f"UPDATE _distributor_table SET {slot} = ? WHERE name = ?", (shape, table.name))
+    return True
+
+
+def is_of_shape(connection: sqlite3.Connection, slot: SlotName, table: TableSpec) -> bool:
+    """Whether a slot has the table with these columns and this key."""
+    made = _shapes(connection)[slot][table.name]
+    return (made.columns, made.key) == (table.schema.columns, table.schema.key)
+
+
+def wrong_shape(where: str, slot: SlotName, table: TableSpec) -> SystemAlteredError:
+    """For a load that would write into a table of another shape."""
+    return _altered(where, f"_{slot}_{table.name} has another shape than what is loaded")
 
 
 def altered(connection: sqlite3.Connection, row: MemberRow, tables: Sequence[TableSpec]) -> list[str]:
     """All that is not as it was made, or leads readers elsewhere than `row` says: each with its mend."""
     shapes = _shapes(connection)
-    held = [table for table in tables if table.name in shapes]
-    found = [str(_altered("", what)) for table in held for what in _altered_slots(connection, table, known=True)]
+    held = [table for table in tables if table.name in shapes["a"]]
+    found = [str(_altered("", what)) for table in held for what in _altered_slots(connection, table.name, shapes)]
     for table in held:
         there = _made(connection, table.name)
-        right, wrong = (_view(slot, table.name, table.schema) for slot in (row.active, other(row.active)))
+        right, wrong = (_view(slot, table.name, shapes[slot][table.name]) for slot in (row.active, other(row.active)))
         if not there:
             found.append(f"the view {table.name} is gone. {_AGAIN.capitalize()}.")
         elif there == wrong:
@@ -124,28 +161,29 @@ def altered(connection: sqlite3.Connection, row: MemberRow, tables: Sequence[Tab
     return found
 
 
-def _altered_slots(connection: sqlite3.Connection, table: TableSpec, known: bool) -> Iterator[str]:
+def _altered_slots(connection: sqlite3.Connection, name: str, shapes: Shapes) -> Iterator[str]:
     for slot in SLOTS:
-        place = f"_{slot}_{table.name}"
+        place = f"_{slot}_{name}"
+        schema = shapes[slot].get(name)
         columns = connection.execute("SELECT name, type, pk FROM pragma_table_info(?)", (place,)).fetchall()
         found = {name: type_ for name, type_, _ in columns}
-        if not known:
+        if schema is None:
             if found:
                 yield f"{place} is there, but was not made here"
             continue
         if not found:
             yield f"the table {place} is missing"
             continue
-        for column in table.schema.columns:
+        for column in schema.columns:
             wanted = column_type(column.type)
             if column.name not in found:
                 yield f"{place} has no column {column.name}, of type {wanted}"
             elif found[column.name] != wanted:
                 yield f"the column {column.name} of {place} is {found[column.name]}, not {wanted}"
-        if extra := found.keys() - set(table.schema.column_names):
+        if extra := found.keys() - set(schema.column_names):
             yield f"{place} has a column {min(extra)} that was not made here"
-        if {name for name, _, place_in_key in columns if place_in_key} != set(table.schema.key):
-            yield f"the primary key of {place} is not ({', '.join(table.schema.key)})"
+        if {name for name, _, place_in_key in columns if place_in_key} != set(schema.key):
+            yield f"the primary key of {place} is not ({', '.join(schema.key)})"
 
 
 def read_row(connection: sqlite3.Connection, where: str) -> MemberRow:
@@ -160,7 +198,7 @@ def save_row(connection: sqlite3.Connection, read: MemberRow, row: MemberRow) ->
     """Writes the row; what readers see follows when it says so."""
     connection.execute("UPDATE _distributor_member SET row = ?", (row.model_dump_json(),))
     if row.active != read.active:
-        for name, schema in _shapes(connection).items():
+        for name, schema in _shapes(connection)[row.active].items():
             connection.execute(f"DROP VIEW IF EXISTS {quoted(name)}")
             connection.execute(_view(row.active, name, schema))
     if _shown(row) != _shown(read):
@@ -193,26 +231,34 @@ def _told(connection: sqlite3.Connection) -> list[tuple[object, ...]]:
     return connection.execute(f"SELECT environment, system, release FROM {RELEASE}").fetchall()
 
 
-def _shapes(connection: sqlite3.Connection) -> dict[str, DatasetSchema]:
-    found = connection.execute("SELECT name, shape FROM _distributor_table").fetchall()
-    return {name: DatasetSchema.model_validate_json(shape) for name, shape in found}
+def _shapes(connection: sqlite3.Connection) -> Shapes:
+    found = connection.execute("SELECT name, coalesce(a, shape), coalesce(b, shape) FROM _distributor_table").fetchall()
+    return {
+        slot: {name: DatasetSchema.model_validate_json(shapes[at]) for name, *shapes in found}
+        for at, slot in enumerate(SLOTS)
+    }
 
 
-def _create_slots(connection: sqlite3.Connection, table: TableSpec) -> None:
+def _create(connection: sqlite3.Connection, table: TableSpec) -> None:
+    for slot in SLOTS:
+        _create_slot(connection, slot, table)
+    shape = table.schema.model_dump_json()
+    connection.execute("INSERT INTO _distributor_table (name, shape) VALUES (?, ?)", (table.name, shape))
+
+
+def _create_slot(connection: sqlite3.Connection, slot: SlotName, table: TableSpec) -> None:
     schema = table.schema
     columns = [
         f"{quoted(c.name)} {column_type(c.type)}{'' if c.nullable and c.name not in schema.key else ' NOT NULL'}"
         for c in schema.columns
     ]
     key = ", ".join(map(quoted, schema.key))
-    for slot in SLOTS:
-        place = slot_table(slot, table.name)
-        connection.execute(f"CREATE TABLE {place} ({', '.join(columns)}, PRIMARY KEY ({key}))")
-        # Never unique: two rows that swap a value would fail halfway, and the master has checked it already.
-        for number, index in enumerate(schema.indexes):
-            indexed = ", ".join(map(quoted, index.columns))
-            connection.execute(f"CREATE INDEX {quoted(f'_{slot}_{table.name}_{number}')} ON {place} ({indexed})")
-    connection.execute("INSERT INTO _distributor_table VALUES (?, ?)", (table.name, schema.model_dump_json()))
+    place = slot_table(slot, table.name)
+    connection.execute(f"CREATE TABLE {place} ({', '.join(columns)}, PRIMARY KEY ({key}))")
+    # Never unique: two rows that swap a value would fail halfway, and the master has checked it already.
+    for number, index in enumerate(schema.indexes):
+        indexed = ", ".join(map(quoted, index.columns))
+        connection.execute(f"CREATE INDEX {quoted(f'_{slot}_{table.name}_{number}')} ON {place} ({indexed})")
 
 
 def _view(slot: SlotName, name: str, schema: DatasetSchema) -> str:

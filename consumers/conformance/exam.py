@@ -21,6 +21,7 @@ from consumers.conformance.samples import (
     numbered_rows,
 )
 from consumers.conformance.seat import Reader, Seat, Sight
+from consumers.conformance.shapes import ShapesConformance
 from distributor.errors import DistributorError, SystemAlteredError
 from distributor.model.certificate import EMPTY_TABLE
 from distributor.model.unfit import shortened
@@ -29,7 +30,7 @@ from distributor.rollout.member_row import MemberRow, Slot, other
 ENVIRONMENT, SYSTEM = "prod", "crm"
 
 
-class AdapterConformance(ProofConformance):
+class AdapterConformance(ProofConformance, ShapesConformance):
     """Subclass it, name the class `Test…`, and define the fixture `seat`."""
 
     @pytest.fixture

@@ -66,10 +66,15 @@ class Catalogue:
         assert sha256 is not None
         return read_manifest(self.store, sha256)
 
-    def publish(self, **content: set[Row]) -> int:
+    def reshape(self, schema: DatasetSchema, rows: set[Row]) -> int:
+        """The next release: one dataset in another shape, with all its rows."""
+        self.schemas = tuple(schema if known.dataset == schema.dataset else known for known in self.schemas)
+        return self.publish(restart=schema.dataset, **{schema.dataset: rows})
+
+    def publish(self, restart: str = "", **content: set[Row]) -> int:
         """The next release: the given datasets as given, the others as before."""
-        before = self.contents[-1]
-        after = {**before, **content}
+        after = {**self.contents[-1], **content}
+        before = {name: set() if name == restart else rows for name, rows in self.contents[-1].items()}
         chunks, counts = [], {}
         for schema in self.schemas:
             name = schema.dataset
@@ -93,6 +98,7 @@ class Catalogue:
             certificate=Certificate(
                 tables={s.dataset: certify(s.dataset, s.key_positions, after[s.dataset]) for s in self.schemas}
             ),
+            restarts={restart: ("its columns changed",)} if restart else {},
         )
         self.manifests.append(write_manifest(self.store, manifest))
         self.contents.append(after)
