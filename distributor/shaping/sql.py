@@ -20,7 +20,8 @@ def typed(column: str, type_: LogicalType) -> str:
                 or not 0 <= (type_.scale or 0) <= type_.precision
             ):
                 return column
-            return f"CAST({column} AS DECIMAL({type_.precision}, {type_.scale}))"
+            # Of fewer digits, DuckDB would multiply in 18 and give up beyond them.
+            return f"CAST({column} AS DECIMAL({MOST_DIGITS}, {type_.scale}))"
         case Kind.DATE:
             return f"CAST(replace({column}, ' BC', ' (BC)') AS DATE)"
         case Kind.TIMESTAMP | Kind.TIMESTAMPTZ:
@@ -46,7 +47,9 @@ def text(value: str, type_: LogicalType) -> str:
         case Kind.DOUBLE:
             return cast
         case Kind.DECIMAL if type_.scale:
-            return f"rtrim(rtrim(CAST({cast} AS VARCHAR), '0'), '.')"
+            # With as many digits after the point as there are, DuckDB writes none before it.
+            digits = f"regexp_replace(CAST({cast} AS VARCHAR), '^(-?)[.]', '\\10.')"
+            return f"rtrim(rtrim({digits}, '0'), '.')"
         case Kind.DATE:
             return f"replace(CAST({cast} AS VARCHAR), ' (BC)', ' BC')"
         case Kind.TIMESTAMP | Kind.TIMESTAMPTZ:

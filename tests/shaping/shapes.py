@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import pyarrow as pa
 
@@ -63,7 +64,15 @@ def kept(compiled: Compiled, rows: Sequence[Row]) -> list[tuple[str | None, ...]
 
 def value(expr: str, type_: str, given: Mapping[str, tuple[str, str | None]]) -> str | None:
     """What an expression gives for one row: column → (type, canonical text)."""
-    source = dataset({"id": "integer", **{name: kind for name, (kind, _) in given.items()}})
-    compiled = table(source, {"id": "id", "v": (expr, type_)})
-    ((_, found),) = kept(compiled, [["1", *(text for _, text in given.values())]])
-    return found
+    engine = _engine(expr, type_, tuple((name, kind) for name, (kind, _) in given.items()))
+    row = ["1", *(text for _, text in given.values())]
+    found = engine.shape(arrow(engine.table.source.column_names, [row]))
+    assert not found.unfit
+    result = found.rows["v"][0].as_py()
+    assert result is None or isinstance(result, str)
+    return result
+
+
+@cache
+def _engine(expr: str, type_: str, columns: tuple[tuple[str, str], ...]) -> Engine:
+    return Engine(table(dataset({"id": "integer", **dict(columns)}), {"id": "id", "v": (expr, type_)}))
