@@ -76,9 +76,22 @@ def _pictures(desk: Desk, engine: Engine, rollout_id: str, deadline: float | Non
                 raise
         if picture is not None:
             yield picture
+            if picture.state is RolloutState.ABANDONED and (next_id := _instead(engine, picture)):
+                desk.say(f"{picture.record.environment}: {picture.record.rollout.outcome}")
+                rollout_id = next_id
+                continue
             if picture.state.ended or (deadline is not None and time.monotonic() > deadline):
                 return
         time.sleep(RETRY_SECONDS if silent else POLL_SECONDS)
+
+
+def _instead(engine: Engine, picture: Picture) -> str | None:
+    """The rollout that was asked for in the place of one that some rows did not let through."""
+    from distributor.ledger.engine import transaction
+    from distributor.ledger.rollouts import asked_instead
+
+    with transaction(engine) as conn:
+        return asked_instead(conn, picture.record.environment, picture.record.rollout.id)
 
 
 def look_once(desk: Desk, engine: Engine, rollout_id: str) -> Picture:

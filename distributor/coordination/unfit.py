@@ -8,6 +8,7 @@ from distributor.coordination.step import Step
 from distributor.errors import DistributorError
 from distributor.ledger import audit, quarantine, timeline
 from distributor.ledger.engine import first_line
+from distributor.ledger.rollouts import INSTEAD
 from distributor.requests.contents import BY, hold_back
 from distributor.requests.rollouts import ask
 from distributor.rollout.state import RolloutState
@@ -41,7 +42,7 @@ def ask_again(conn: Connection, settings: Settings, store: Store, report: Refuse
     rows = [row for row in quarantine.held(conn, report.environment) if row.release == ended.release]
     if not any(row.system == report.system for row in rows):
         return
-    reason = f"{len(rows):,} rows held back, instead of rollout {ended.id}"
+    reason = f"{len(rows):,} rows held back, {INSTEAD} {ended.id}"
     try:
         with conn.begin_nested():
             ask(

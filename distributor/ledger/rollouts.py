@@ -131,6 +131,16 @@ def rollouts(conn: Connection, environment: str | None = None, limit: int = 50) 
     return [_record(*row) for row in conn.execute(query)]
 
 
+INSTEAD = "instead of rollout"
+
+
+def asked_instead(conn: Connection, environment: str, rollout_id: str) -> str | None:
+    """The rollout that was asked for in place of one that was given up, without the rows that it failed on."""
+    reason = f"{INSTEAD} {rollout_id}"
+    found = (record.rollout for record in rollouts(conn, environment, 20))
+    return next((rollout.id for rollout in found if rollout.reason.endswith(reason)), None)
+
+
 _BODY = cast(table.c.body, Text)
 
 

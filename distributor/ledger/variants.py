@@ -30,7 +30,9 @@ def manifests(conn: Connection, environment: str, numbers: Collection[int]) -> d
     query = select(table.c.release, table.c.manifest).where(
         table.c.environment == environment, table.c.release.in_(list(numbers))
     )
-    return {**releases.manifests(conn, numbers), **dict(conn.execute(query).tuples().all())}
+    found = releases.manifests(conn, numbers)
+    found.update((number, manifest) for number, manifest in conn.execute(query))
+    return found
 
 
 def manifest(conn: Connection, environment: str, release: int) -> str | None:
@@ -40,6 +42,7 @@ def manifest(conn: Connection, environment: str, release: int) -> str | None:
 
 def held_back(conn: Connection, environment: str) -> Mapping[int, int]:
     """Release → rows held back in it."""
-    return dict(
-        conn.execute(select(table.c.release, table.c.rows).where(table.c.environment == environment)).tuples().all()
-    )
+    query = select(table.c.release, table.c.rows).where(table.c.environment == environment)
+    found: dict[int, int] = {}
+    found.update((release, rows) for release, rows in conn.execute(query))
+    return found

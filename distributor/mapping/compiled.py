@@ -52,7 +52,7 @@ class Compiled:
 
     @property
     def unchanged(self) -> bool:
-        """Whether rows are those of the source, column for column."""
+        """Whether rows are those of the source, column for column, under whatever names."""
         return self.identity and [column.at for column in self.columns] == list(range(len(self.source.columns)))
 
     @property

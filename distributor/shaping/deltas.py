@@ -38,7 +38,7 @@ class Shaper:
         the table has not vanishes. A row that does not fit counts as one that does not match.
         """
         if self.table.unchanged:
-            return changes, ()
+            return changes.rename_columns(changeset_schema(self.table.schema).names), ()
         before, was, _ = self._side(changes, 1, Op.INSERT)
         after, is_, unfit = self._side(changes, 1 + self._width, Op.DELETE)
         stays = pc.and_not(pc.or_(was, is_), pc.and_(pc.and_(was, is_), _same(before, after)))
