@@ -42,6 +42,7 @@ class Facts:
     doubts: Mapping[str, Sequence[Doubt]]
     not_followed: Blocker | None
     last_ended: Rollout | None
+    held_back: int
 
 
 class HoldPart(Part):
@@ -87,6 +88,8 @@ class EnvironmentStatus(Part):
     """Its name."""
     release: int
     """The release that it shows; 0 is empty."""
+    held_back: int
+    """Rows of that release that it shows as they were before, because a system cannot take them."""
     epoch: int
     """The fencing number of its newest command."""
     state: str
@@ -143,6 +146,7 @@ class EnvironmentStatus(Part):
         return cls(
             environment=state.name,
             release=state.shown,
+            held_back=facts.held_back,
             epoch=state.epoch,
             state=active.state.value if active else "idle",
             rollout=active.id if active else None,
@@ -179,6 +183,10 @@ def sentences(environment: EnvironmentStatus) -> list[str]:
     if environment.waiting_for:
         told.append(f"waiting for: {environment.waiting_for}")
     told += lines(environment.blockers)
+    if environment.held_back:
+        rows = count(environment.held_back, "row")
+        told.append(f"{rows} of release {environment.release} held back: a system cannot take them")
+        told.append(f"    try: distributor quarantine list --environment {environment.environment}")
     told += _altered(environment)
     reasons = {blocker.reason for blocker in environment.blockers}
     for hold in environment.holds if Reason.HOLD not in reasons else ():

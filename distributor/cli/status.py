@@ -72,7 +72,7 @@ def look(conn: Connection, settings: Settings, names: Sequence[str]) -> Status:
 
 
 def _facts(conn: Connection, state: Environment, head: ReleaseRecord | None) -> Facts:
-    from distributor.ledger import doubts, progress, rollouts, stalls
+    from distributor.ledger import doubts, progress, rollouts, stalls, variants
     from distributor.triggers.lagging import not_followed
 
     ended = rollouts.newest_ended(conn, state.name)
@@ -83,6 +83,7 @@ def _facts(conn: Connection, state: Environment, head: ReleaseRecord | None) -> 
         doubts={name: [doubt for doubt in found if doubt.system == name] for name in state.members},
         not_followed=not_followed(conn, state, head) if head else None,
         last_ended=ended.rollout if ended else None,
+        held_back=variants.held_back(conn, state.name).get(state.shown, 0),
     )
 
 
