@@ -32,7 +32,6 @@ class Engine:
             connection = self._opened().cursor()
             self._sessions.add(connection)
             try:
-                connection.execute("SET TimeZone = 'UTC'")
                 yield connection
             finally:
                 self._sessions.discard(connection)
@@ -72,7 +71,9 @@ class Engine:
             }
             if self._spill is not None:
                 config["temp_directory"] = str(self._spill)
-            self._connection = duckdb.connect(config=config)
+            connection = duckdb.connect(config=config)
+            connection.execute("SET GLOBAL TimeZone = 'UTC'")
+            self._connection = connection
         return self._connection
 
     def _translate(self, error: duckdb.Error) -> DistributorError:

@@ -27,6 +27,8 @@ from distributor.model.certificate import BUCKETS, TableCertificate
 from distributor.model.dataset import DatasetSchema
 from distributor.rollout.member_row import MemberRow, SlotName
 
+COPIED_BYTES = 64 << 20
+"""Octets of Parquet. In memory they are up to ten times as many, which DuckDB spills when that is too much."""
 Publish = Callable[[Callable[[State], State | None]], State | None]
 """Locks the row, asks for the next state, and puts it in force; None: nothing happens."""
 
@@ -43,6 +45,7 @@ class _Change:
     parts: Sequence[Part]
     cleared: bool = False
     batches: int = 0
+    copied: str = ""
     buckets: set[int] = field(default_factory=set)
     sums: dict[int, Quick] = field(default_factory=dict)
 
@@ -83,14 +86,17 @@ class ParquetLoading:
         """Gathers one batch. `before` is read from the slot's files and from earlier batches of this load."""
         change = self._change(batch.table)
         with self._engine.session() as connection:
-            buckets = self._gather(connection, change, batch)
+            overlap = self._gather(connection, change, batch)
+            come = f"{change.place} WHERE batch = {change.batches}"
+            buckets = {row[0] for row in connection.execute(f"SELECT DISTINCT bucket FROM {come}").fetchall()}
+            change.buckets |= buckets
+            if change.batches == 2:
+                self._copy(connection, change)
             stored = holding(change.parts, buckets) if buckets else []
-            replaced = self._replaced(change, stored)
-            newest = f"{change.place} WHERE batch = {change.batches} AND NOT gone"
-            brought = f"SELECT {', '.join(names(change.schema))} FROM {newest}"
             with ThreadPoolExecutor(1) as beside:
-                before = beside.submit(self._summed, change.schema, replaced)
-                after = summed(connection, change.schema, brought)
+                before = beside.submit(self._summed, change.schema, self._replaced(change, stored, overlap=overlap))
+                wanted = ", ".join(names(change.schema))
+                after = summed(connection, change.schema, f"SELECT {wanted} FROM {come} AND NOT gone")
                 was = before.result()
         change.count(was, -1)
         change.count(after, 1)
@@ -142,32 +148,53 @@ class ParquetLoading:
         change = self._changes[table.name] = _Change(table, place, parts, cleared)
         return change
 
-    def _gather(self, connection: duckdb.DuckDBPyConnection, change: _Change, batch: Batch) -> set[int]:
-        """Lays the batch over what was gathered; what it replaces of that is kept in `replaced`. Its buckets."""
+    def _gather(self, connection: duckdb.DuckDBPyConnection, change: _Change, batch: Batch) -> bool:
+        """Lays the batch over what was gathered. Whether it replaces some of that, which is then kept in `replaced`."""
         change.batches += 1
         connection.register("upserts", batch.upserts)
         connection.register("deletes", batch.deletes)
-        connection.execute(f"CREATE OR REPLACE TABLE incoming AS {_typed(change)}")
+        connection.execute(f"INSERT INTO {change.place} {_typed(change)}")
         connection.unregister("upserts")
         connection.unregister("deletes")
-        same = f"{change.place} SEMI JOIN incoming USING ({change.keys})"
-        connection.execute(f"CREATE OR REPLACE TABLE replaced AS SELECT * FROM {same}")
-        if connection.execute("SELECT count(*) FROM replaced").fetchall()[0][0]:
-            equal = " AND ".join(f"g.c{at} = i.c{at}" for at in change.schema.key_positions)
-            connection.execute(f"DELETE FROM {change.place} AS g USING incoming AS i WHERE {equal}")
-        connection.execute(f"INSERT INTO {change.place} FROM incoming")
-        buckets = {row[0] for row in connection.execute("SELECT DISTINCT bucket FROM incoming").fetchall()}
-        change.buckets |= buckets
-        return buckets
+        earlier, come = f"batch < {change.batches}", self._come(change)
+        query = f"FROM (FROM {change.place} WHERE {earlier}) SEMI JOIN {come} USING ({change.keys})"
+        if not connection.execute(f"SELECT count(*) {query}").fetchall()[0][0]:
+            return False
+        connection.execute(f"CREATE OR REPLACE TABLE replaced AS SELECT * {query}")
+        same = " AND ".join(f"g.c{at} = r.c{at}" for at in change.schema.key_positions)
+        connection.execute(f"DELETE FROM {change.place} AS g USING replaced AS r WHERE {same} AND g.{earlier}")
+        return True
 
-    def _replaced(self, change: _Change, stored: Sequence[Part]) -> str:
+    def _come(self, change: _Change) -> str:
+        """The keys of the newest batch."""
+        return f"(SELECT {change.keys} FROM {change.place} WHERE batch = {change.batches})"
+
+    def _replaced(self, change: _Change, stored: Sequence[Part], *, overlap: bool) -> str:
         """What the slot held under the keys of the newest batch, before it."""
         wanted, keys = ", ".join(names(change.schema)), change.keys
-        base = rows_of(self._directory, change.schema, stored)
-        return (
-            f"SELECT * FROM ({base}) SEMI JOIN incoming USING ({keys}) ANTI JOIN replaced USING ({keys})"
-            f" UNION ALL SELECT {wanted} FROM replaced WHERE NOT gone"
+        found = f"SELECT * FROM ({self._stored(change, stored)}) SEMI JOIN {self._come(change)} USING ({keys})"
+        if not overlap:
+            return found
+        earlier = f"SELECT {wanted} FROM replaced WHERE NOT gone"
+        return f"SELECT * FROM ({found}) ANTI JOIN replaced USING ({keys}) UNION ALL {earlier}"
+
+    def _copy(self, connection: duckdb.DuckDBPyConnection, change: _Change) -> None:
+        """More batches than one look for their keys in all files: small ones are taken into DuckDB once for all."""
+        if not 0 < sum(part.size for part in change.parts) <= COPIED_BYTES:
+            return
+        parts = enumerate(change.parts)
+        rows = (
+            f"SELECT *, {at} AS part FROM ({rows_of(self._directory, change.schema, [part])})" for at, part in parts
         )
+        change.copied = f"{change.place}_stored"
+        connection.execute(f"CREATE OR REPLACE TABLE {change.copied} AS {' UNION ALL '.join(rows)}")
+
+    def _stored(self, change: _Change, parts: Sequence[Part]) -> str:
+        """SELECT of what some of the files hold."""
+        if not change.copied or not parts:
+            return rows_of(self._directory, change.schema, parts)
+        numbers = ", ".join(str(change.parts.index(part)) for part in parts)
+        return f"SELECT {', '.join(names(change.schema))} FROM {change.copied} WHERE part IN ({numbers})"
 
     def _summed(self, schema: DatasetSchema, rows: str) -> Summed:
         with self._engine.session() as connection:
@@ -220,7 +247,7 @@ class ParquetLoading:
         piece: tuple[int, int],
         apart: bool,
     ) -> Part:
-        base = rows_of(self._directory, change.schema, old)
+        base = self._stored(change, old)
         if apart:
             base = within(connection, change.schema, base, *piece)
         rows = self._rows(change, base, f"bucket >= {piece[0]} AND bucket < {piece[1]}")

