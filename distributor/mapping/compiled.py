@@ -150,9 +150,11 @@ def _columns(system: str, table: TableMapping, source: DatasetSchema) -> Iterato
     own = [column.name for column in source.columns if source.dataset == table.dataset or "." not in column.name]
     if not table.columns:
         yield from (_every(source, name) for name in own)
+    named = {entry.name.lower() for entry in table.columns}
+    read = {source.column_names[_position(table, source, Name("", n), "")] for n in table.plainly_read()}
     for entry in table.columns:
         if EVERYTHING in (entry.name, entry.expr):
-            yield from (_every(source, name) for name in own if name not in table.plainly_read())
+            yield from (_every(source, name) for name in own if name not in read and name.lower() not in named)
         else:
             yield _column(system, table, source, entry)
 

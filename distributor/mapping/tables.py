@@ -26,7 +26,8 @@ def is_joined(dataset: str) -> bool:
 class ColumnMapping(Frozen):
     """A column of the system's table. `type` is needed where `expr` is more than a column's name.
 
-    The name `*` stands for every column of the dataset that no other entry reads plainly, under its own name.
+    The name `*` stands for every column of the dataset that no other entry reads plainly, or is called like, under its
+    own name.
     """
 
     name: str
