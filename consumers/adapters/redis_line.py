@@ -150,14 +150,20 @@ class Line:
                 for code in _SCRIPTS:
                     opening.script_load(code)
                 info, number, *_ = opening.execute()
-            self._check(str(info.get("redis_version", "0")))
+            self._check(str(info.get("redis_version", "0")), str(info.get("redis_mode", "")))
         except BaseException:
             client.close()
             client.connection_pool.disconnect()
             raise
         return Session(client, self._prefix, f"{info.get('run_id', '')}/{number}")
 
-    def _check(self, version: str) -> None:
+    def _check(self, version: str, mode: str) -> None:
+        if mode == "cluster":
+            raise ConfigError(
+                "this is a Redis Cluster, which has no step over all keys of a member",
+                where=self.where,
+                mend="A single server is needed, with replicas or without.",
+            )
         if int(version.partition(".")[0]) < OLDEST_SERVER:
             raise ConfigError(
                 f"this is Redis {version}, which has no functions",

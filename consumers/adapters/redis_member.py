@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import redis
 
@@ -51,10 +51,12 @@ def locked(session: Session, where: str) -> Iterator[RedisMember]:
     try:
         yield read(session, where)
     finally:
-        # Whoever cannot give it back has lost the connection, by which others see that it is free.
         if not session.lost:
-            with suppress(redis.RedisError):
+            try:
                 session.run(scripts.UNLOCK, holder)
+            except redis.RedisError:
+                # Whoever cannot give it back hangs up: by that others see that it is free.
+                session.client.connection_pool.disconnect()
 
 
 @contextmanager

@@ -254,6 +254,10 @@ def test_a_server_that_may_drop_rows_is_refused_and_a_full_one_is_waited_for(ser
         with adapter.member() as member:
             assert (member.row.active, member.row.slots["b"].release) == ("a", 1)
         load(adapter, "b", 2, batch(PRICE_TABLE, numbered_rows(900, 2)))
+        client.script_flush()
+        with pytest.raises(UnreachableError):
+            flip(adapter)
+        flip(adapter)
         client.config_set("maxmemory-policy", "allkeys-lru")
         with pytest.raises(ConfigError, match="allkeys-lru"):
             adapter.prepare(ENVIRONMENT, SYSTEM, TABLES)

@@ -13,6 +13,7 @@ from consumers.conformance.exam import ENVIRONMENT, SYSTEM
 from consumers.conformance.hands import flip, load
 from consumers.conformance.samples import PRICE_TABLE, TABLES, batch, numbered_rows
 from distributor.errors import ConfigError, SystemAlteredError, UnreachableError
+from distributor.local.redis import LocalRedis
 from distributor.settings import MemberSettings
 from tests.adapters.test_redis import RedisSeat, seats
 
@@ -180,6 +181,48 @@ def test_a_server_that_is_away_is_unreachable_and_its_password_is_not_said() -> 
         with pytest.raises(UnreachableError, match=r"127\.0\.0\.1:9/0, prefix distributor") as failed:
             ask()
         assert "secret" not in str(failed.value)
+
+
+def test_the_rights_of_the_page_are_enough_for_a_consumer(seat: RedisSeat) -> None:
+    user = f"crm-{seat.prefix}"
+    rules = f"on >secret ~{seat.prefix} ~{seat.prefix}:* +@all -@dangerous +info +client|list"
+    seat.redis.execute_command("ACL", "SETUSER", user, *rules.split())  # type: ignore[no-untyped-call]
+    host = seat.redis.connection_pool.connection_kwargs["host"]
+    port = seat.redis.connection_pool.connection_kwargs["port"]
+    url = f"redis://{user}:secret@{host}:{port}/0"
+    adapter = RedisAdapter(MemberSettings(adapter="redis", url=url, options={"prefix": seat.prefix}), Path())
+    stranger = RedisAdapter(MemberSettings(adapter="redis", url=url, options={"prefix": "another"}), Path())
+    try:
+        prepare(adapter)
+        for release in (1, 2):
+            with adapter.loading("b") as loading:
+                loading.clear(PRICE_TABLE)
+                loading.apply(batch(PRICE_TABLE, numbered_rows(50, release)))
+                loading.commit(lambda row: row)
+        flip(adapter)
+        assert altered(adapter) == []
+        assert adapter.waits_for().what == ""
+        with pytest.raises(ConfigError, match="password and rights"):
+            prepare(stranger)
+    finally:
+        adapter.close()
+        stranger.close()
+        seat.redis.execute_command("ACL", "DELUSER", user)  # type: ignore[no-untyped-call]
+
+
+def test_a_cluster_is_refused(services_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_files = LocalRedis._write_files
+
+    def clustered(server: LocalRedis) -> None:
+        write_files(server)
+        with (server.directory / "redis.conf").open("a") as config:
+            config.write("cluster-enabled yes\n")
+
+    monkeypatch.setattr(LocalRedis, "_write_files", clustered)
+    with LocalRedis(services_directory / "redis-cluster", durable=False) as server:
+        adapter = RedisAdapter(MemberSettings(adapter="redis", url=server.url()), Path())
+        with pytest.raises(ConfigError, match="Redis Cluster"):
+            prepare(adapter)
 
 
 def test_a_wrong_password_is_said(seat: RedisSeat) -> None:
