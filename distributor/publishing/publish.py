@@ -25,6 +25,9 @@ from distributor.publishing.looking import look
 from distributor.publishing.mapped import mapped
 from distributor.publishing.parent import Parent, next_manifest
 from distributor.publishing.result import Progress, PublishResult, Stopwatch
+from distributor.quality.delivery import Delivery
+from distributor.quality.judging import Quality
+from distributor.quality.rereading import with_held
 from distributor.settings.models import Settings
 from distributor.store.base import Store
 from distributor.store.chunks import read_manifest, write_manifest
@@ -52,6 +55,7 @@ class Publisher:
         self._master: psycopg.Connection | None = None
         self._newest: tuple[str, Manifest] | None = None
         self._mappings = tuple(settings.mapping(system) for system in settings.systems)
+        self._quality = Quality(settings)
         self._where = where_of(settings.master.url)
 
     def __enter__(self) -> Self:
@@ -63,6 +67,7 @@ class Publisher:
     def close(self) -> None:
         """Gives the connections back."""
         self._drop_master()
+        self._quality.close()
         if self._owns_engine:
             self._engine.dispose()
 
@@ -70,8 +75,8 @@ class Publisher:
         """Makes a release of what changed, or none when nothing did. Waits for another publisher at work.
 
         Raises UnreachableError (also when a table stays locked), SchemaError (drift, no key), StoreError,
-        PublishConflictError, NotInitialisedError; then nothing was published, and nothing is lost. Progress hears of
-        the phases `read`, `stored`, `released` and `done`.
+        PublishConflictError, NotInitialisedError, RuleFailedError (a quality rule refuses); then nothing was published,
+        and nothing is lost. Progress hears of the phases `read`, `stored`, `released` and `done`.
         """
         watch = Stopwatch()
         hear = progress or (lambda _phase, _dataset, _rows: None)
@@ -98,6 +103,7 @@ class Publisher:
             publish_lock(ledger)
             raw = _driver(ledger)
             parent = self._parent(ledger)
+            held = self._quality.held(ledger)
         with watch.phase("connect"):
             master = self._connected()
         with clear_errors("ledger"):
@@ -105,18 +111,22 @@ class Publisher:
             compared = image.sources(raw)
         with watch.phase("journal"), clear_errors(self._where):
             places = {name: before.places for name, before in compared.items()}
-            found = look(master, self._settings.master.datasets, parent, places)
+            found = with_held(look(master, self._settings.master.datasets, parent, places), held)
         point(Point.JOURNAL_TAKEN)
-        store = None if dry_run else self._store
-        with clear_errors("ledger"):
+        schemas = {name: source.schema for name, source in found.sources.items()}
+        with clear_errors("ledger"), self._quality.spool(self._store, held, dry_run=dry_run) as store:
             carrying = Carrying(raw, master, found, parent, compared, store, watch, partial(self._told, hear))
             parts = carrying.carry()
+            with watch.phase("rules"):
+                datasets = self._settings.master.datasets
+                delivery = Delivery(raw, store, parent, datasets, schemas, parts, carrying.new, found.restarts, now())
+                judged = self._quality.judge(ledger, delivery, held)
+        parts = dict(judged.parts)
         counts = {name: part.counts for name, part in parts.items()}
         result = PublishResult(
-            None, None, counts, tuple(sorted(carrying.whole)), watch.phases, found.restarts, found.ignored
+            None, None, counts, tuple(sorted(carrying.whole)), watch.phases, found.restarts, found.ignored, judged
         )
         # Here the image is of the next release, whose manifest is not made yet.
-        schemas = {name: source.schema for name, source in found.sources.items()}
         wanted = joins(self._mappings)
         fresh = any(one.shape(schemas) != parent.schemas.get(one.name) for one in wanted.values())
         if dry_run or not (result.rows or carrying.new or fresh):

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from distributor.model.manifest import Counts
+from distributor.quality.judging import Judged
 
 Progress = Callable[[str, str, int], None]
 """Called with the phase, the dataset (or nothing) and the rows that the phase has dealt with so far."""
@@ -18,7 +19,7 @@ class PublishResult:
     """`release` is None when nothing had changed, and in a dry run. `phases` are seconds by name.
 
     `restarts`: datasets that begin anew in another shape → what changed. `ignored`: datasets → what is new on the
-    master and left out, by their drift policy.
+    master and left out, by their drift policy. `judged` is what the quality rules said.
     """
 
     release: int | None
@@ -28,6 +29,7 @@ class PublishResult:
     phases: Mapping[str, float] = field(default_factory=dict)
     restarts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     ignored: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    judged: Judged = field(default_factory=Judged)
 
     @property
     def rows(self) -> int:
