@@ -162,7 +162,7 @@ class Line:
             raise ConfigError(
                 "this is a Redis Cluster, which has no step over all keys of a member",
                 where=self.where,
-                mend="A single server is needed, with replicas or without.",
+                mend="A single server is needed.",
             )
         if int(version.partition(".")[0]) < OLDEST_SERVER:
             raise ConfigError(

@@ -140,6 +140,44 @@ def test_a_lock_that_was_lost_is_a_save_refused(seat: RedisSeat, adapter: RedisA
         assert (member.row.active, member.row.slots["a"].release) == ("b", 0)
 
 
+def test_a_lock_ends_by_itself_where_nobody_knows_whether_its_holder_is(seat: RedisSeat, adapter: RedisAdapter) -> None:
+    with adapter.member():
+        assert 0 < seat.redis.pttl(seat.key("lock")) <= 10_000
+    assert not seat.redis.exists(seat.key("lock"))
+    run = seat.redis.info("server")["run_id"]
+    seat.redis.set(seat.key("lock"), f"{run}/{seat.redis.client_id()} somebody", px=300)
+    with adapter.member():
+        assert "somebody" not in str(seat.redis.get(seat.key("lock")))
+
+
+def test_a_flip_is_four_journeys_and_a_load_goes_in_steps(services_directory: Path) -> None:
+    with LocalRedis(services_directory / "redis-counted", durable=False) as server:
+        client = redis.Redis.from_url(server.url(), decode_responses=True)
+        adapter = RedisAdapter(MemberSettings(adapter="redis", url=server.url()), Path())
+        adapter.prepare(ENVIRONMENT, SYSTEM, TABLES)
+        load(adapter, "b", 1, batch(PRICE_TABLE, numbered_rows(9_000, 1)))
+
+        def calls(*names: str) -> list[int]:
+            found = client.info("commandstats")
+            return [found.get(f"cmdstat_{name}", {}).get("calls", 0) for name in names]
+
+        client.config_resetstat()
+        flip(adapter)
+        assert calls("set", "hmget", "evalsha") == [1, 1, 2]
+        client.config_resetstat()
+        with adapter.loading("b") as loading:
+            before = calls("evalsha")[0]
+            loading.apply(batch(PRICE_TABLE, numbered_rows(9_000, 2)))
+            copies, writes = 9_000 // 4_000, 9_000 // 250
+            assert calls("evalsha")[0] - before > copies + writes
+            assert calls("hset")[0] >= 9_000
+            client.config_resetstat()
+            loading.commit(lambda row: holding(row, "b", 2))
+            assert calls("hset")[0] < 10
+        client.close()
+        adapter.close()
+
+
 def test_many_processes_change_one_row_and_no_change_is_lost(seats: Callable[[], RedisSeat]) -> None:
     seat = seats()
     first = seat.adapter()

@@ -20,6 +20,7 @@ from tests.adapters.test_redis import RedisSeat, seats
 
 pytestmark = pytest.mark.conformance
 __all__ = ["seats"]
+READER = ">secret ~PREFIX ~PREFIX:* +fcall_ro +hget +hmget +hvals +hgetall +multi +exec"
 
 
 @pytest.fixture
@@ -82,6 +83,15 @@ def test_what_cannot_be_answered_is_said(seat: RedisSeat, adapter: RedisAdapter)
         scan(seat, "list_prices", "seven")
     with pytest.raises(redis.ResponseError, match="usage"):
         scan(seat, "list_prices")
+    load(adapter, "b", 1, batch(PRICE_TABLE, numbered_rows(1, 1)))
+    flip(adapter)
+    (place,) = seat.redis.scan_iter(seat.key("rows", "*"))
+    for damaged in ("7:P000000", "7:P0000001:11:2", "P000000"):
+        seat.redis.hset(place, "7:P000000", damaged)
+        with pytest.raises(redis.ResponseError, match=r"^DAMAGED a row of list_prices"):
+            get(seat, "list_prices", "P000000")
+        with pytest.raises(redis.ResponseError, match=r"^DAMAGED a row of list_prices"):
+            scan(seat, "list_prices", "0")
 
 
 def test_a_scan_goes_on_over_a_flip_there_and_back_and_not_over_another_release(
@@ -163,8 +173,7 @@ def test_a_reader_with_the_rights_of_the_page_can_read_and_nothing_else(seat: Re
     load(adapter, "b", 1, batch(PRICE_TABLE, numbered_rows(3, 1)))
     flip(adapter)
     user = f"shop-{seat.prefix}"
-    rules = f"on >secret ~{seat.prefix} ~{seat.prefix}:* +fcall_ro +hget +hmget +hvals +hgetall +multi +exec"
-    seat.redis.execute_command("ACL", "SETUSER", user, *rules.split())  # type: ignore[no-untyped-call]
+    seat.redis.execute_command("ACL", "SETUSER", user, "on", *READER.replace("PREFIX", seat.prefix).split())  # type: ignore[no-untyped-call]
     options = seat.redis.connection_pool.connection_kwargs
     reader = redis.Redis(
         host=options["host"], port=options["port"], db=options.get("db", 0), username=user, password="secret"
