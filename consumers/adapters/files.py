@@ -16,13 +16,14 @@ from typing import IO
 import pyarrow as pa
 
 from consumers.adapters.base import Batch, Obstacle, TableSpec
-from consumers.adapters.files_form import Form
-from consumers.adapters.files_home import SLOTS, Home, State
+from consumers.adapters.common import SLOTS, located, refuse_options
+from consumers.adapters.files_form import DEFAULTS, Form
+from consumers.adapters.files_home import Home, State
 from consumers.adapters.files_load import FilesLoading, begun
 from consumers.adapters.files_sight import altered, prepare
 from consumers.adapters.files_table import file_name, scanned
 from consumers.adapters.streaming import Interruption, Row, StreamedAuditing, as_table, audited
-from distributor.errors import ConfigError, SystemAlteredError
+from distributor.errors import SystemAlteredError
 from distributor.mapping.tables import TableMapping
 from distributor.model.certificate import TableCertificate
 from distributor.model.dataset import DatasetSchema
@@ -30,19 +31,14 @@ from distributor.model.unfit import Unfit
 from distributor.rollout.member_row import MemberRow, SlotName
 from distributor.settings import MemberSettings
 
-_SCHEME = "files:///"
-
 
 class FilesAdapter:
     """One member in a directory of its own. Nothing is open between two calls."""
 
     def __init__(self, settings: MemberSettings, directory: Path) -> None:
-        if not settings.url.startswith(_SCHEME) or settings.url == _SCHEME:
-            raise ConfigError(
-                "this is no URL of a directory", where=settings.url, mend="It looks like files:///path/to/directory."
-            )
+        refuse_options(settings, *DEFAULTS)
         self._form = Form(settings.options, settings.url)
-        self._home = Home(directory / settings.url.removeprefix(_SCHEME), self._form)
+        self._home = Home(located(settings, "files", directory), self._form)
         self._interruption = Interruption()
 
     def prepare(self, environment: str, system: str, tables: Sequence[TableSpec]) -> None:
@@ -56,7 +52,7 @@ class FilesAdapter:
             member = FilesMember(state.row)
             yield member
             if member.saved is not None:
-                self._home.change(state, state.model_copy(update={"row": member.saved}))
+                self._home.change(state, state.saying(member.saved))
 
     def loading(self, slot: SlotName) -> AbstractContextManager[FilesLoading]:
         """Begins a load, which locks nothing until it commits."""
@@ -72,7 +68,6 @@ class FilesAdapter:
         """A snapshot: the row, and the files of both slots, which stay what they are while they are open."""
         with ExitStack() as stack:
             with self._home.locked() as state:
-                self._interruption.begin()
                 files = {
                     (slot, name): stack.enter_context(self._form.open(path))
                     for slot in SLOTS
@@ -142,11 +137,10 @@ class FilesAuditing(StreamedAuditing):
         files: dict[tuple[SlotName, str], IO[str]],
         interruption: Interruption,
     ) -> None:
-        super().__init__(state.row, self._stream)
+        super().__init__(state.row, self._opened, interruption)
         self._home = home
         self._state = state
         self._files = files
-        self._interruption = interruption
 
     def altered(self, tables: Sequence[TableSpec]) -> list[str]:
         """What is not as it was made, or leads readers elsewhere than the row says: now, not at the snapshot's
@@ -154,9 +148,8 @@ class FilesAuditing(StreamedAuditing):
         with self._home.locked() as state:
             return altered(self._home, state, tables)
 
-    def _stream(self, slot: SlotName, table: TableSpec) -> Iterator[Row]:
+    def _opened(self, slot: SlotName, table: TableSpec) -> Iterator[Row]:
         where = str(self._home.file(self._state, slot, table))
         if (file := self._files.get((slot, table.name))) is None:
             raise SystemAlteredError("this was taken away by hand", where=where)
-        rows = (row for _, row in scanned(self._home.form, file, table, where))
-        return self._interruption.watched(rows)
+        return (row for _, row in scanned(self._home.form, file, table, where))

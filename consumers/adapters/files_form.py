@@ -21,14 +21,13 @@ from distributor.model.unfit import Unfit, shortened
 
 LINE_ENDS = {"unix": "\n", "windows": "\r\n"}
 # name → default: what the option must be like.
-_DEFAULTS: dict[str, str | bool] = {
+DEFAULTS: dict[str, str | bool] = {
     "encoding": "utf-8",
     "delimiter": ";",
     "quote": "minimal",
     "line_end": "unix",
     "header": True,
 }
-_KNOWN = f"Known: {', '.join(_DEFAULTS)}."
 LOAD_ANEW = "Move the whole directory away to have the system loaded anew."
 _LONGEST_RECORD = 1 << 26
 _PLAIN = "".join(map(chr, range(32, 127))) + "\r\n\t"
@@ -37,16 +36,16 @@ _UNICODE = re.compile(r"utf-(8|16|32)([-_](le|be|sig))?")
 
 
 class Form:
-    """Encoding, delimiter, quotes, line ends, header. Raises ConfigError for options that it does not know."""
+    """Encoding, delimiter, quotes, line ends, header: DEFAULTS. Raises ConfigError for what none of them can be."""
 
     def __init__(self, options: Mapping[str, str | int | bool], where: str) -> None:
-        if unknown := options.keys() - _DEFAULTS.keys():
-            raise _unusable(f"there is no option {min(unknown)!r}", where, _KNOWN)
-        chosen = {**_DEFAULTS, **options}
-        for name, default in _DEFAULTS.items():
+        chosen = {**DEFAULTS, **options}
+        for name, default in DEFAULTS.items():
             if type(chosen[name]) is not type(default):
                 kind = "true or false" if isinstance(default, bool) else "a text"
-                raise _unusable(f"the option {name} is {kind}, not {chosen[name]!r}", where, _KNOWN)
+                raise _unusable(
+                    f"the option {name} is {kind}, not {chosen[name]!r}", where, f"The default is {default!r}."
+                )
         self.encoding, self.delimiter = str(chosen["encoding"]), str(chosen["delimiter"])
         self.header = bool(chosen["header"])
         if not _is_charset(self.encoding):

@@ -23,38 +23,28 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from consumers.adapters.base import TableSpec
+from consumers.adapters.common import RELEASE, RELEASE_COLUMNS, Kept, told
 from consumers.adapters.files_disk import Lock, lead, replace_with, sync_directory, target_of, translated
 from consumers.adapters.files_form import LOAD_ANEW, Form
 from consumers.adapters.files_table import DELTA, file_name, write
 from distributor.errors import ConfigError, SystemAlteredError
 from distributor.mapping.tables import TableMapping
-from distributor.model.dataset import DatasetSchema, Frozen
 from distributor.rollout.member_row import MemberRow, SlotName
 
 CURRENT = "current"
-RELEASE = "distributor_release"
-RELEASE_COLUMNS = ("environment", "system", "release", "flipped_at")
 LOADS = "load-"
-SLOTS: tuple[SlotName, ...] = ("a", "b")
 _INNER = "_distributor"
 _SHOWN = re.compile(rf"{_INNER}/shown/(\d+)")
 
 
-def _no_shapes() -> dict[SlotName, dict[str, DatasetSchema]]:
-    return {slot: {} for slot in SLOTS}
+class State(Kept):
+    """What member.json says. `places` are names of directories in slots/, `shown` is the N of what readers see."""
 
-
-class State(Frozen):
-    """What member.json says. `places` are names of directories in slots/, `shown` is the N of what readers see,
-    `shapes` the tables that were made, each with the shape that it has in a slot."""
-
-    row: MemberRow
     places: dict[SlotName, str]
     shown: int
-    shapes: dict[SlotName, dict[str, DatasetSchema]] = Field(default_factory=_no_shapes)
 
     def tables(self, slot: SlotName) -> dict[str, TableSpec]:
         """The tables as a slot has them."""
@@ -62,11 +52,6 @@ class State(Frozen):
             name: TableSpec(TableMapping(dataset=schema.dataset, into=name), schema)
             for name, schema in self.shapes[slot].items()
         }
-
-    def fits(self, slot: SlotName, table: TableSpec) -> bool:
-        """Whether a slot has the table with these columns and this key."""
-        made = self.shapes[slot].get(table.name)
-        return made is not None and (made.columns, made.key) == (table.schema.columns, table.schema.key)
 
 
 class Home:
@@ -168,7 +153,7 @@ class Home:
         """Writes distributor_release."""
         path = self.view(state) / file_name(RELEASE)
         new = path.with_name(f".{path.name}.new")
-        write(self.form, new, RELEASE_COLUMNS, [self.form.record(told(state.row))])
+        write(self.form, new, RELEASE_COLUMNS, [self.form.record(release_row(state.row))])
         new.replace(path)
         sync_directory(path.parent)
 
@@ -205,10 +190,10 @@ class Home:
             raise SystemAlteredError("it cannot be read any more", where=str(path), mend=LOAD_ANEW) from error
 
 
-def told(row: MemberRow) -> tuple[str | None, ...]:
+def release_row(row: MemberRow) -> tuple[str | None, ...]:
     """The row of distributor_release, as canonical texts."""
-    release = row.online.identity.release if row.online.identity else 0
-    return row.environment, row.system, str(release), _instant(row.flipped_at)
+    environment, system, release, flipped_at = told(row)
+    return environment, system, str(release), _instant(flipped_at)
 
 
 def check_names(where: str, form: Form, tables: Sequence[TableSpec]) -> None:

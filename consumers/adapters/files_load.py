@@ -189,14 +189,9 @@ class FilesLoading:
     def _after(self, state: State, row: MemberRow) -> State:
         slot = self._slot
         place = f"{slot}-{int(state.places[slot].rpartition('-')[2]) + 1}"
-        made = {name: copy.table.schema for name, copy in self._copies.items()}
-        return state.model_copy(
-            update={
-                "row": row,
-                "places": {**state.places, slot: place},
-                "shapes": {**state.shapes, slot: {**state.shapes[slot], **made}},
-            }
-        )
+        for copy in self._copies.values():
+            state = state.having(slot, copy.table)
+        return state.saying(row).model_copy(update={"places": {**state.places, slot: place}})
 
     @contextmanager
     def _serving(self) -> Iterator[None]:

@@ -8,8 +8,9 @@ from contextlib import suppress
 from pathlib import Path
 
 from consumers.adapters.base import TableSpec
+from consumers.adapters.common import RELEASE, RELEASE_COLUMNS, SLOTS, check_owner
 from consumers.adapters.files_disk import sync_directory, translated
-from consumers.adapters.files_home import RELEASE, RELEASE_COLUMNS, SLOTS, Home, State, check_names, told
+from consumers.adapters.files_home import Home, State, check_names, release_row
 from consumers.adapters.files_table import check, file_name, write
 from distributor.errors import ConfigError, DistributorError, SystemAlteredError
 from distributor.rollout.member_row import MemberRow
@@ -34,14 +35,7 @@ def prepare(home: Home, row: MemberRow, tables: Sequence[TableSpec]) -> None:
         home.inner.mkdir(parents=True, exist_ok=True)
         with home.lock.locked():
             state = home.settled() or _first(home, row, tables)
-            owner = state.row
-            if (owner.environment, owner.system) != (row.environment, row.system):
-                raise ConfigError(
-                    f"this directory is the store of {owner.system} in {owner.environment},"
-                    f" not of {row.system} in {row.environment}",
-                    where=where,
-                    mend="Every member needs a directory of its own.",
-                )
+            check_owner(state.row, row.environment, row.system, where)
             _lead_back(home, state)
             for table in tables:
                 if refused := _refused(home, state, table):
@@ -56,13 +50,13 @@ def altered(home: Home, state: State, tables: Sequence[TableSpec]) -> list[str]:
     found = [str(refused) for table in held if (refused := _refused(home, state, table))]
     if home.linked() != state.shown:
         led = f"to {home.current.resolve()}" if home.current.exists() else "nowhere"
-        found.append(f"readers are led {led}, and not to release {told(state.row)[2]}. {_BACK}")
+        found.append(f"readers are led {led}, and not to release {release_row(state.row)[2]}. {_BACK}")
     view = home.view(state)
     for table in held:
         if not os.path.lexists(view / file_name(table.name)):
             found.append(f"{file_name(table.name)} is gone from where readers look. {_AGAIN.capitalize()}.")
     if _told(home, state) != _tells(home, state):
-        found.append(f"{file_name(RELEASE)} does not tell readers of release {told(state.row)[2]}. {_BACK}")
+        found.append(f"{file_name(RELEASE)} does not tell readers of release {release_row(state.row)[2]}. {_BACK}")
     return found
 
 
@@ -115,9 +109,8 @@ def _with_tables(home: Home, state: State, tables: Sequence[TableSpec]) -> State
     for slot in SLOTS:
         for table in new:
             write(home.form, home.file(state, slot, table), table.schema.column_names, ())
+            state = state.having(slot, table)
         sync_directory(home.place(state, slot))
-    made = {table.name: table.schema for table in new}
-    state = state.model_copy(update={"shapes": {slot: {**shapes, **made} for slot, shapes in state.shapes.items()}})
     home.write(state)
     return state
 
@@ -146,7 +139,7 @@ def _told(home: Home, state: State) -> str:
 
 def _tells(home: Home, state: State) -> str:
     form = home.form
-    rows = ([RELEASE_COLUMNS] if form.header else []) + [told(state.row)]
+    rows = ([RELEASE_COLUMNS] if form.header else []) + [release_row(state.row)]
     return "".join(form.record(row) + form.line_end for row in rows)
 
 

@@ -59,11 +59,14 @@ def audited(table: TableSpec, rows: Iterable[Row], only: Collection[int] = ()) -
 
 
 class StreamedAuditing:
-    """`Auditing` over a stream of each table; `stream` must go on reading the same snapshot until it ends."""
+    """`Auditing` over a stream of each table; `stream` must go on reading the same snapshot until it ends, and
+    `interruption` ends it before."""
 
-    def __init__(self, row: MemberRow, stream: Stream) -> None:
+    def __init__(self, row: MemberRow, stream: Stream, interruption: Interruption) -> None:
         self.row = row
-        self._stream = stream
+        self._rows = stream
+        self._interruption = interruption
+        interruption.begin()
 
     def buckets(self, slot: SlotName, table: TableSpec, only: Collection[int] = ()) -> TableCertificate:
         """The certificate of everything stored, or of the given buckets."""
@@ -85,6 +88,9 @@ class StreamedAuditing:
         found = (row for row in self._stream(slot, table) if hashes.leaf(row) in wanted)
         return [StoredRow(tuple(row[at] for at in key), *hashes.lanes(row)) for row in found]
 
+    def _stream(self, slot: SlotName, table: TableSpec) -> Iterator[Row]:
+        return self._interruption.watched(self._rows(slot, table))
+
 
 class Interruption:
     """Ends the audit that runs, and no later one. `strike` is for other threads than the audit's."""
@@ -93,7 +99,7 @@ class Interruption:
         self._struck = threading.Event()
 
     def begin(self) -> None:
-        """An audit begins: what was struck before does not concern it."""
+        """An audit begins: what was struck before does not concern it. `StreamedAuditing` says so."""
         self._struck.clear()
 
     def strike(self) -> None:
@@ -124,6 +130,20 @@ def as_table(table: TableSpec, rows: Iterable[Row]) -> pa.Table:
     found, names = list(rows), table.schema.column_names
     columns = [pa.array([row[at] for row in found], pa.string()) for at in range(len(names))]
     return pa.table(columns, schema=pa.schema([(name, pa.string()) for name in names]))
+
+
+def text_of(value: object) -> str | None:
+    """What a column of texts returns. Whatever else somebody has put there still has a text, and one that no value of
+    a master has."""
+    return value if value is None or isinstance(value, str) else f"\0{value!r}"
+
+
+def decoded(octets: bytes) -> str:
+    """A text as a store keeps it; what is no UTF-8 must not keep its row from being read."""
+    try:
+        return octets.decode()
+    except UnicodeDecodeError:
+        return f"\0{octets!r}"
 
 
 class _Hashes:

@@ -81,7 +81,7 @@ def test_options_that_mean_nothing_are_refused(tmp_path: Path, options: dict[str
 
 @pytest.mark.parametrize("url", ["files://host/path", "/srv/billing", "files:///"])
 def test_another_kind_of_url_is_refused(tmp_path: Path, url: str) -> None:
-    with pytest.raises(ConfigError, match="no URL of a directory"):
+    with pytest.raises(ConfigError, match="no URL of the adapter files"):
         FilesAdapter(MemberSettings(adapter="files", url=url), tmp_path)
 
 
