@@ -44,5 +44,13 @@ def load_adapter(settings: Settings, environment: str, system: str) -> Adapter:
             where=f"environments.{environment}.systems.{system}.adapter",
             mend=f"Known: {', '.join(sorted(known))}.",
         )
-    adapter: Adapter = known[member.adapter].load()(member, settings.directory)
+    try:
+        factory = known[member.adapter].load()
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"the adapter {member.adapter} needs {error.name}, which is not installed",
+            where=f"environments.{environment}.systems.{system}.adapter",
+            mend=f"pip install 'distributor[{member.adapter}]'.",
+        ) from error
+    adapter: Adapter = factory(member, settings.directory)
     return adapter

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from consumers.adapters.redis import RedisAdapter
 from consumers.conformance.exam import ENVIRONMENT, SYSTEM
 from consumers.conformance.hands import flip, load
 from consumers.conformance.samples import PRICE_TABLE, TABLES, batch, numbered_rows
+from consumers.main import load_adapter
 from distributor.errors import ConfigError, SystemAlteredError, UnreachableError
 from distributor.local.redis import LocalRedis
-from distributor.settings import MemberSettings
+from distributor.settings import MemberSettings, load_settings
 from tests.adapters.test_redis import RedisSeat, seats
 
 pytestmark = pytest.mark.conformance
@@ -181,6 +183,32 @@ def test_a_server_that_is_away_is_unreachable_and_its_password_is_not_said() -> 
         with pytest.raises(UnreachableError, match=r"127\.0\.0\.1:9/0, prefix distributor") as failed:
             ask()
         assert "secret" not in str(failed.value)
+
+
+def test_a_driver_that_is_not_installed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.startswith(("consumers.adapters.redis", "redis"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "redis", None)
+    config = tmp_path / "distributor.toml"
+    config.write_text(
+        f"""
+[master]
+url = "postgresql://nobody@localhost/none"
+[master.datasets.prices]
+table = "prices"
+[ledger]
+url = "postgresql://nobody@localhost/none"
+[broker]
+url = "amqp://localhost"
+[store]
+path = "store"
+[environments.prod.systems.shop]
+adapter = "redis"
+url = "{URL}"
+"""
+    )
+    with pytest.raises(ConfigError, match=r"needs redis, which is not installed. pip install 'distributor\[redis\]'"):
+        load_adapter(load_settings(config), "prod", "shop")
 
 
 def test_the_rights_of_the_page_are_enough_for_a_consumer(seat: RedisSeat) -> None:
