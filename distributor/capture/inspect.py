@@ -17,6 +17,8 @@ from distributor.errors import SchemaError
 from distributor.model.dataset import Column, DatasetSchema, Index
 from distributor.settings.models import Dataset
 
+_TABLES = {"r", "p"}
+_SCANNED = {"v": "view", "m": "materialized view", "f": "foreign table"}
 _PART = re.compile(r'"((?:[^"]|"")+)"|([^".]+)')
 
 
@@ -29,6 +31,7 @@ class Source:
     column dropped and added again, a renamed enum label.
     `triggers` is what stands on those tables: (oid of table, name of trigger, md5 of its function's source), only
     those that always fire. `replicated`: rows come by logical replication, which fires no statement triggers.
+    `scanned`: the config wants it compared whole. `key_is_proven`: the master itself keeps the key unique and not null.
     `places`: column → where the catalogue keeps it; no two columns ever have the same one, whatever their names.
     """
 
@@ -41,6 +44,9 @@ class Source:
     triggers: frozenset[tuple[int, str, str]]
     replicated: bool
     places: Mapping[str, str]
+    oid: int
+    scanned: bool
+    key_is_proven: bool
 
     @property
     def dataset(self) -> str:
@@ -75,9 +81,13 @@ def _source(dataset: str, config: Dataset, found: dict[str, Any]) -> Source:
     where = f"dataset {dataset}, table {config.table}"
     if found["kind"] is None:
         raise SchemaError("the master has no such table", where=where, mend="Correct `table` in the config.")
-    if found["kind"] not in {"r", "p"}:
+    scanned = config.capture == "scan"
+    if found["kind"] not in _TABLES and (found["kind"] not in _SCANNED or not scanned):
+        what = _SCANNED.get(found["kind"])
         raise SchemaError(
-            "this is no table: views and foreign tables cannot be captured yet", where=where, mend="Name a table."
+            f"this is a {what}, on which no trigger sees a change" if what else "this is no table",
+            where=where,
+            mend=f'Set `capture = "scan"` and `key` in [master.datasets.{dataset}].' if what else "Name a table.",
         )
     types = {
         column["name"]: MasterType(
@@ -86,16 +96,27 @@ def _source(dataset: str, config: Dataset, found: dict[str, Any]) -> Source:
         for column in found["columns"]
     }
     columns = tuple(
-        Column(name=column["name"], type=types[column["name"]].logical, nullable=not column["not_null"])
+        Column(
+            name=column["name"],
+            type=types[column["name"]].logical,
+            # What the catalogue does not say of a key, the scan proves.
+            nullable=not column["not_null"] and not (scanned and column["name"] in config.key),
+        )
         for column in found["columns"]
     )
-    key = _key(config, columns, found["indexes"], where)
+    key, proven = _key(config, columns, found["indexes"], where)
+    proven = proven and all(column["not_null"] for column in found["columns"] if column["name"] in key)
     if arrays := [name for name in key if types[name].is_array]:
         raise SchemaError(f"the key column {arrays[0]!r} is an array", where=where, mend="Name other columns in `key`.")
     indexes = [Index(columns=tuple(i["columns"]), unique=i["unique"]) for i in found["indexes"] if i["plain"]]
     plain = sorted(set(indexes) - {Index(columns=key, unique=True)}, key=lambda index: (index.columns, index.unique))
     members = found["members"]
-    stored = [(m["oid"], m["file"]) for m in members], [(c["name"], c["stored"]) for c in found["columns"]]
+    stored: tuple[object, ...] = (
+        [(m["oid"], m["file"]) for m in members],
+        [(c["name"], c["stored"]) for c in found["columns"]],
+    )
+    if found["definition"]:
+        stored = (*stored, found["definition"])
     return Source(
         schema=DatasetSchema(dataset=dataset, columns=columns, key=key, indexes=tuple(plain)),
         types=types,
@@ -106,11 +127,16 @@ def _source(dataset: str, config: Dataset, found: dict[str, Any]) -> Source:
         triggers=frozenset((t["oid"], t["name"], t["source"]) for t in found["triggers"]),
         replicated=found["replicated"],
         places={column["name"]: f"{found['oid']}.{column['place']}" for column in found["columns"]},
+        oid=found["oid"],
+        scanned=scanned,
+        key_is_proven=proven,
     )
 
 
-def _key(config: Dataset, columns: tuple[Column, ...], indexes: list[dict[str, Any]], where: str) -> tuple[str, ...]:
-    """The configured key, else the primary key; it must identify every row."""
+def _key(
+    config: Dataset, columns: tuple[Column, ...], indexes: list[dict[str, Any]], where: str
+) -> tuple[tuple[str, ...], bool]:
+    """The configured key, else the primary key, and whether an index keeps it unique: without one only a scan can."""
     primary = next((tuple(index["columns"]) for index in indexes if index["primary"]), ())
     key = config.key or primary
     known = {column.name: column for column in columns}
@@ -123,11 +149,12 @@ def _key(config: Dataset, columns: tuple[Column, ...], indexes: list[dict[str, A
             raise SchemaError(f"the key column {name!r} does not exist", where=where, mend="Correct `key`.")
         if known[name].nullable:
             raise SchemaError(f"the key column {name!r} may be null", where=where, mend="Make it NOT NULL.")
-    if not any(index["unique"] and set(index["columns"]) <= set(key) for index in indexes):
+    unique = any(index["unique"] and set(index["columns"]) <= set(key) for index in indexes)
+    if not unique and config.capture != "scan":
         raise SchemaError(
             f"the key ({', '.join(key)}) is not unique", where=where, mend="Add a unique index on these columns."
         )
-    return key
+    return key, unique
 
 
 # `plain` indexes are btree without expressions or conditions; INCLUDE columns are left out of `columns`.
@@ -190,7 +217,8 @@ SELECT wanted.name, json_build_object(
     'kind', c.relkind, 'oid', c.oid::bigint, 'schema', n.nspname, 'name', c.relname,
     'columns', coalesce(columns.columns, '[]'),
     'indexes', coalesce(indexes.indexes, '[]'), 'members', members.members,
-    'triggers', coalesce(triggers.triggers, '[]'), 'replicated', members.replicated)
+    'triggers', coalesce(triggers.triggers, '[]'), 'replicated', members.replicated,
+    'definition', CASE WHEN c.relkind IN ('v', 'm') THEN pg_catalog.md5(pg_catalog.pg_get_viewdef(c.oid)) END)
 FROM wanted
 LEFT JOIN pg_catalog.pg_class c ON c.oid = wanted.oid
 LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

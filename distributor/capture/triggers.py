@@ -35,12 +35,14 @@ _JOURNAL = sql.SQL(
 
 
 class CaptureState(StrEnum):
-    """Whether the triggers of one dataset see every change. All but INSTALLED are scanned whole at every publish."""
+    """Whether the triggers of one dataset see every change. All but INSTALLED are scanned whole at every publish;
+    those of SCAN, which need none, only when it is their time."""
 
     INSTALLED = "installed"
     MISSING = "missing"
     OUTDATED = "outdated"
     REPLICATED = "replicated"
+    SCAN = "scan"
 
 
 class _Event(StrEnum):
@@ -52,6 +54,8 @@ class _Event(StrEnum):
 
 def state(source: Source, conn: psycopg.Connection) -> CaptureState:
     """The state of one dataset's triggers, from what `inspect` has already read."""
+    if source.scanned:
+        return CaptureState.SCAN
     wanted = {
         (oid, _trigger(source.dataset, event), _fingerprint(source, event, conn))
         for oid in source.tables

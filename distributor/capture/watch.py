@@ -16,8 +16,6 @@ from distributor.settings.models import Dataset
 SHORTEST_POLL = 0.01
 LONGEST_POLL = 0.1
 CATALOGUE_SECONDS = 10.0
-SCAN_SECONDS = 60.0
-"""How often, at most, datasets that no trigger watches are compared whole."""
 _SHARE = 0.01
 
 
@@ -78,15 +76,6 @@ class Catalogue:
     unseen: frozenset[str]
 
 
-def judge_catalogue(
-    known: Catalogue, found: Catalogue, now: float, published_at: float, scan_every: float
-) -> Wait | Publish:
-    """The decision after one look at the catalogue: something is new there, or an unseen dataset's scan is due."""
-    if found != known or (found.unseen and now - published_at >= scan_every):
-        return Publish()
-    return Wait(CATALOGUE_SECONDS)
-
-
 def catalogue(conn: psycopg.Connection, datasets: Mapping[str, Dataset]) -> Catalogue:
     """One look. Raises SchemaError when a table cannot be captured at all, UnreachableError."""
     with clear_errors("master"):
@@ -102,24 +91,27 @@ def watch(
     known: Catalogue,
     quiet_period: float,
     max_delay: float,
+    scan_at: float | None,
     clock: Callable[[], float],
     pause: Callable[[float], bool],
 ) -> bool:
     """Returns True when it is time to publish, False when `pause(seconds)` says that the process stops.
 
-    `known` is the catalogue as it was before the last publish, which saw all that was there then. `conn` must be in
-    autocommit: an open transaction would hold the master's vacuum back. Raises UnreachableError, SchemaError.
+    `known` is the catalogue as it was before the last publish, which saw all that was there then. `scan_at`: when, by
+    `clock`, a dataset has to be compared whole; None: never. `conn` must be in autocommit: an open transaction would
+    hold the master's vacuum back. Raises UnreachableError, SchemaError.
     """
     gathering = Gathering()
-    began = looked = clock()
+    looked = clock()
     while True:
         with clear_errors("master"):
             waiting = pending(conn, datasets)
         gathering, decision = judge(gathering, waiting, clock(), quiet_period, max_delay)
+        if scan_at is not None and clock() >= scan_at:
+            return True
         if isinstance(decision, Wait) and clock() - looked >= CATALOGUE_SECONDS:
             looked = clock()
-            scan_every = max(max_delay, SCAN_SECONDS)
-            if isinstance(judge_catalogue(known, catalogue(conn, datasets), looked, began, scan_every), Publish):
+            if catalogue(conn, datasets) != known:
                 return True
         if isinstance(decision, Publish):
             return True

@@ -23,6 +23,7 @@ STATES = {
     "missing": "no triggers: every publish reads the whole table",
     "outdated": "its triggers do not fit the table or this program: every publish reads the whole table",
     "replicated": "rows come by logical replication, which fires no triggers: every publish reads the whole table",
+    "scan": "no triggers are wanted: it is compared whole from time to time",
 }
 
 
@@ -34,7 +35,7 @@ class CapturedDataset(Part):
     table: str
     """The master's table."""
     state: str
-    """`installed`, `missing`, `outdated` or `replicated`, as it is now."""
+    """`installed`, `missing`, `outdated`, `replicated` or `scan`, as it is now."""
     changed: bool
     """Whether this verb has changed it (with `--dry-run`: would change it)."""
 
@@ -100,9 +101,8 @@ def remove(desk: Desk, dry_run: DryRun = False) -> Capture:
     from distributor.capture import triggers
 
     with _master(desk) as (conn, sources):
-        present = [
-            name for name, source in sources.items() if triggers.state(source, conn) != triggers.CaptureState.MISSING
-        ]
+        absent = {triggers.CaptureState.MISSING, triggers.CaptureState.SCAN}
+        present = [name for name, source in sources.items() if triggers.state(source, conn) not in absent]
         if dry_run:
             return _look(conn, sources, present, dry_run=True)
         triggers.remove(conn)

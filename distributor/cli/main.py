@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from distributor.cli import capture
+from distributor.cli import capture, capture_verify
 from distributor.cli.abort import abort
 from distributor.cli.audit import audit
 from distributor.cli.changes import changes
@@ -48,6 +48,7 @@ VERBS: dict[str, tuple[str, Verb]] = {
     "capture install": (SET_UP, capture.install),
     "capture status": (SET_UP, capture.status),
     "capture remove": (SET_UP, capture.remove),
+    "capture verify": (SET_UP, capture_verify.verify),
     "import": (EVERY_DAY, import_file),
     "publish": (EVERY_DAY, publish),
     "deploy": (EVERY_DAY, deploy),
@@ -76,7 +77,7 @@ VERBS: dict[str, tuple[str, Verb]] = {
 """Every verb as it is typed: the panel in which the help shows it, and its function."""
 
 _GROUPS = {
-    "capture": "The master's triggers: install, look at, or remove them.",
+    "capture": "The master's triggers: install, look at, prove or remove them.",
     "deadletter": "Messages that could not be processed: see, retry or discard them.",
 }
 

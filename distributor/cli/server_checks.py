@@ -72,7 +72,7 @@ def _check_dataset(
         findings.note(part, f"columns that travel as plain text: {', '.join(source.as_plain_text)}")
     captured = state(source, conn)
     if captured is not CaptureState.INSTALLED:
-        mend = "" if captured is CaptureState.REPLICATED else "Run `distributor capture install`."
+        mend = "" if captured in {CaptureState.REPLICATED, CaptureState.SCAN} else "Run `distributor capture install`."
         findings.note(part, STATES[captured.value], mend)
     shape = settled(source, known, dataset.drift)
     if shape.restarts:

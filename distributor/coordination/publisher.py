@@ -12,6 +12,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception, stop_when_eve
 from tenacity.nap import sleep_using_event
 
 from distributor.capture.fixed import clear_errors, connect, where_of
+from distributor.capture.scans import Schedule
 from distributor.capture.watch import catalogue, watch
 from distributor.coordination.compacting import compact_until
 from distributor.coordination.presence import keep_present
@@ -90,6 +91,7 @@ def _serve(settings: Settings, publisher: Publisher, stopped: threading.Event, o
     """Publishes what there is, then watches and publishes, until stopped. A failure ends it; a new call begins anew."""
     where, datasets = where_of(settings.master.url), settings.master.datasets
     unseen: frozenset[str] = frozenset()
+    schedule = Schedule(datasets, settings.master.max_delay.total_seconds())
     with clear_errors(where), connect(settings.master.url, application="distributor watcher") as conn:
         conn.autocommit = True
         while True:
@@ -97,14 +99,18 @@ def _serve(settings: Settings, publisher: Publisher, stopped: threading.Event, o
             known = catalogue(conn, datasets)
             if known.unseen != unseen:
                 unseen = known.unseen
-                _tell_unseen(unseen)
-            _publish(publisher, obstacle)
+                _tell_unseen(unseen - {name for name, found in datasets.items() if found.capture == "scan"})
+            began = time.monotonic()
+            due = schedule.due(unseen, began)
+            _publish(publisher, obstacle, due)
+            schedule.scanned(due, began)
             if not watch(
                 conn,
                 datasets,
                 known=known,
                 quiet_period=settings.master.quiet_period.total_seconds(),
                 max_delay=settings.master.max_delay.total_seconds(),
+                scan_at=schedule.next_at(unseen),
                 clock=time.monotonic,
                 pause=lambda seconds: not stopped.wait(seconds),
             ):
@@ -119,14 +125,18 @@ def _tell_unseen(unseen: frozenset[str]) -> None:
         _log.info("captured", why="triggers see every change of every dataset")
 
 
-def _publish(publisher: Publisher, obstacle: _Obstacle) -> None:
-    result = publisher.publish()
+def _publish(publisher: Publisher, obstacle: _Obstacle, scans: frozenset[str]) -> None:
+    result = publisher.publish(scans=scans)
     obstacle.passed()
     if result.release is not None:
         seconds = {name: round(spent, 4) for name, spent in result.phases.items()}
         _log.info("published", release=result.release, rows=result.rows, seconds=seconds)
         for dataset, changes in result.restarts.items():
             _log.warning("another shape, with all its rows", release=result.release, dataset=dataset, changes=changes)
+    for dataset, missed in result.missed.items():
+        if missed:
+            why = "triggers had not recorded them: was something written with them switched off?"
+            _log.warning("missed changes", dataset=dataset, rows=missed.rows, keys=missed.keys, why=why)
 
 
 def _patient(stopped: threading.Event, obstacle: _Obstacle) -> Retrying:

@@ -10,6 +10,8 @@ from operator import itemgetter
 import psycopg
 import pyarrow as pa
 
+from distributor.capture.inspect import Source
+from distributor.capture.locks import confirm
 from distributor.capture.rows import Block, all_rows, rows_of_keys
 from distributor.model.certificate import EMPTY_TABLE
 from distributor.publishing import image, keyed
@@ -19,6 +21,7 @@ from distributor.publishing.compare import Comparison
 from distributor.publishing.image import Compared
 from distributor.publishing.looking import Look
 from distributor.publishing.parent import Parent, Part
+from distributor.publishing.proof import Missed, Proof
 from distributor.publishing.result import Stopwatch
 from distributor.store.base import Store
 from distributor.store.chunks import changeset_schema
@@ -53,10 +56,20 @@ class Carrying:
         self._compared = compared
         self.new = (self._sources.keys() - parent.schemas.keys()) | look.restarts.keys()
         self.whole = {name for name in self._sources if name in look.taken.whole or self._moved(name)}
+        # Of a dataset that must be read whole anyway nothing can be missed.
+        self._proofs = {
+            name: Proof(self._sources[name].schema, self._keys.get(name, ()))
+            for name in look.proofs - self.whole - self.new
+        }
         self._writers = {
             name: ChangesetWriter(source.schema, store, EMPTY_TABLE if name in self.new else parent.certificate(name))
             for name, source in self._sources.items()
         }
+
+    @property
+    def missed(self) -> dict[str, Missed | None]:
+        """Datasets whose triggers were put to the proof → what they have missed."""
+        return {name: proof.missed for name, proof in self._proofs.items()}
 
     def carry(self) -> dict[str, Part]:
         """Brings the image to the master's state; what that changed is written to the store on the way."""
@@ -64,7 +77,7 @@ class Carrying:
         for name in self._sources:
             if name in self.new:
                 self._fill(name)
-            elif name in self.whole:
+            elif name in self.whole or name in self._proofs:
                 self._compare(name)
             elif self._keys.get(name):
                 looked_up.append(name)
@@ -81,24 +94,31 @@ class Carrying:
 
     def _take(self, name: str, changes: pa.Table) -> None:
         """Takes a piece of a dataset's changes in the columns of a chunk, before anything of it is written."""
+        if name in self._proofs:
+            self._proofs[name].add(changes)
         self._writers[name].add(changes)
+
+    def _rows(self, source: Source) -> Iterator[Block]:
+        yield from all_rows(self._master, source)
+        confirm(self._master, source)
 
     def _fill(self, name: str) -> None:
         source = self._sources[name]
 
         def taken() -> Iterator[Block]:
-            for block in self._told(all_rows(self._master, source), name):
+            for block in self._told(self._rows(source), name):
                 self._take(name, inserts(source.schema, block))
                 yield block
 
         with self._watch.phase("read"):
-            image.fill(self._ledger, source.schema, taken())
+            image.fill(self._ledger, source.schema, taken(), source)
 
     def _compare(self, name: str) -> None:
         source = self._sources[name]
         comparison = Comparison(self._ledger, source.schema)
         with self._watch.phase("read"):
-            comparison.receive(self._told(all_rows(self._master, source), name))
+            comparison.receive(self._told(self._rows(source), name))
+            comparison.refuse_bad_keys(source)
         with self._watch.phase("compare"):
             names = changeset_schema(source.schema).names
             for block in comparison.changes():

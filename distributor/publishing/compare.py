@@ -10,10 +10,12 @@ from collections.abc import Iterable, Iterator
 import psycopg
 from psycopg import sql
 
+from distributor.capture.inspect import Source
 from distributor.capture.rows import Block, copy_blocks
 from distributor.model.dataset import DatasetSchema
 from distributor.model.manifest import Counts
 from distributor.publishing.image import image_table
+from distributor.publishing.keys import refuse_bad_keys
 from distributor.store.chunks import Op
 
 
@@ -40,6 +42,12 @@ class Comparison:
         with self._conn.cursor() as cursor, cursor.copy(statement) as copy:
             for block in blocks:
                 copy.write(block.csv)
+
+    def refuse_bad_keys(self, source: Source) -> None:
+        """What was received must have a key that identifies every row. Raises BadInputError."""
+        refuse_bad_keys(
+            self._conn, source, sql.Identifier("pg_temp", "incoming"), [_c(at) for at in self._schema.key_positions]
+        )
 
     def changes(self) -> Iterator[Block]:
         """The differences in the columns of a chunk: operation, before, after."""

@@ -65,7 +65,7 @@ def _told(changes: Iterable[_Change]) -> tuple[str, ...]:
 def _mend(dataset: str, policy: Policy) -> str:
     ignoring = ' `drift = "ignore"` leaves out new columns, and nothing else.' if policy == "ignore" else ""
     return (
-        f'Undo the change, or set `drift = "evolve"` in [master.datasets.{dataset}] to carry it to every system.'
+        f'Set `drift = "evolve"` in [master.datasets.{dataset}] to carry it to every system, or undo the change.'
         f"{ignoring} Nothing is lost: what changes meanwhile goes into the next release."
     )
 

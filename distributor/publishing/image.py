@@ -16,6 +16,7 @@ from psycopg import sql
 from distributor.capture.inspect import Source
 from distributor.capture.rows import Block
 from distributor.model.dataset import DatasetSchema
+from distributor.publishing.keys import refuse_bad_keys
 
 SCHEMA = "image"
 _MADE = """
@@ -68,8 +69,11 @@ def save_sources(conn: psycopg.Connection, compared: Mapping[str, Source]) -> No
     )
 
 
-def fill(conn: psycopg.Connection, schema: DatasetSchema, blocks: Iterable[Block]) -> None:
-    """Makes the dataset's table from rows; the index comes when they are in."""
+def fill(
+    conn: psycopg.Connection, schema: DatasetSchema, blocks: Iterable[Block], source: Source | None = None
+) -> None:
+    """Makes the dataset's table from rows; the index comes when they are in. Raises BadInputError when the `source`'s
+    key turns out to be none."""
     table = image_table(schema.dataset)
     columns = sql.SQL(", ").join(
         sql.SQL('{} text COLLATE "C"').format(sql.Identifier(name)) for name in schema.column_names
@@ -80,6 +84,8 @@ def fill(conn: psycopg.Connection, schema: DatasetSchema, blocks: Iterable[Block
     with conn.cursor() as cursor, cursor.copy(sql.SQL("COPY {} FROM STDIN (FORMAT csv)").format(table)) as copy:
         for block in blocks:
             copy.write(block.csv)
+    if source is not None:
+        refuse_bad_keys(conn, source, table, [sql.Identifier(name) for name in schema.key])
     key = sql.SQL(", ").join(map(sql.Identifier, schema.key))
     conn.execute(sql.SQL("ALTER TABLE {} ADD PRIMARY KEY ({})").format(table, key))
     conn.execute(sql.SQL("ANALYZE {}").format(table))

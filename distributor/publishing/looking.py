@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import psycopg
-from psycopg import sql
 
-from distributor.capture.inspect import Source, inspect, table_identifier
+from distributor.capture.inspect import Source, inspect
 from distributor.capture.journal import Taken, take
+from distributor.capture.locks import lock
 from distributor.capture.triggers import CaptureState, journal_exists, state
 from distributor.publishing.drift import Places, Settled, settled
 from distributor.publishing.parent import Parent
@@ -20,10 +20,14 @@ _LOCK_TIMEOUT = "5s"
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Every dataset's source, in the shape in which it goes into the next release, and the changed keys."""
+    """Every dataset's source, in the shape in which it goes into the next release, and the changed keys.
+
+    `proofs`: datasets whose triggers see every change, and which are compared whole to prove it.
+    """
 
     settled: Mapping[str, Settled]
     taken: Taken
+    proofs: frozenset[str]
 
     @property
     def sources(self) -> dict[str, Source]:
@@ -46,20 +50,23 @@ def look(
     datasets: Mapping[str, Dataset],
     parent: Parent,
     places: Mapping[str, Places],
+    scans: Collection[str] | None,
 ) -> Look:
     """Locks, then looks: the snapshot must be younger than the locks (a TRUNCATE that commits is no deletion).
 
-    `places`: those of every dataset's columns when it was last compared. Raises SchemaError, also for drift.
+    `places`: those of every dataset's columns when it was last compared. `scans`: the datasets that are to be compared
+    whole, whether triggers watch them or not; None: those that need it. Raises SchemaError, also for drift.
     """
-    tables = sql.SQL(", ").join(table_identifier(datasets[name].table) for name in sorted(datasets))
-    master.execute(
-        sql.SQL("SET LOCAL lock_timeout = {}; LOCK TABLE {} IN ACCESS SHARE MODE").format(_LOCK_TIMEOUT, tables)
-    )
+    lock(master, datasets, _LOCK_TIMEOUT)
     known = parent.schemas
     sources = inspect(master, datasets)
-    unseen = {name for name, found in sources.items() if state(found, master) is not CaptureState.INSTALLED}
+    states = {name: state(found, master) for name, found in sources.items()}
+    seen = {name for name, found in states.items() if found is CaptureState.INSTALLED}
+    due = states.keys() if scans is None else set(scans)
+    resting = {name for name, found in states.items() if found is CaptureState.SCAN} - due
     shapes = {
         name: settled(found, known.get(name), datasets[name].drift, places.get(name)) for name, found in sources.items()
     }
     taken = take(master, list(datasets)) if journal_exists(master) else Taken()
-    return Look(shapes, Taken(taken.keys, taken.whole | unseen))
+    whole = taken.whole | (sources.keys() - seen - resting)
+    return Look(shapes, Taken(taken.keys, whole), frozenset(seen.intersection(scans or ())))

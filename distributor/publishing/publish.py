@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -23,6 +23,7 @@ from distributor.publishing.carrying import Carrying
 from distributor.publishing.joining import join
 from distributor.publishing.looking import look
 from distributor.publishing.mapped import mapped
+from distributor.publishing.missing import record_missed
 from distributor.publishing.parent import Parent, next_manifest
 from distributor.publishing.result import Progress, PublishResult, Stopwatch
 from distributor.quality.delivery import Delivery
@@ -71,8 +72,13 @@ class Publisher:
         if self._owns_engine:
             self._engine.dispose()
 
-    def publish(self, *, dry_run: bool = False, progress: Progress | None = None) -> PublishResult:
+    def publish(
+        self, *, dry_run: bool = False, progress: Progress | None = None, scans: Collection[str] | None = None
+    ) -> PublishResult:
         """Makes a release of what changed, or none when nothing did. Waits for another publisher at work.
+
+        `scans` are the datasets that are to be compared whole: those with `capture = "scan"` whose time it is, and
+        those whose triggers are to be put to the proof. None: all of the former, and none of the latter.
 
         Raises UnreachableError (also when a table stays locked), SchemaError (drift, no key), StoreError,
         PublishConflictError, NotInitialisedError, RuleFailedError (a quality rule refuses); then nothing was published,
@@ -82,7 +88,7 @@ class Publisher:
         hear = progress or (lambda _phase, _dataset, _rows: None)
         try:
             with span("publish"), transaction(self._engine) as ledger:
-                result = self._in_ledger(ledger, dry_run, hear, watch)
+                result = self._in_ledger(ledger, dry_run, scans, hear, watch)
                 point(Point.RELEASE_BEFORE_COMMIT)
                 with watch.phase("commit"):
                     ledger.rollback() if dry_run else ledger.commit()
@@ -98,7 +104,9 @@ class Publisher:
             raise
         return result
 
-    def _in_ledger(self, ledger: Connection, dry_run: bool, hear: Progress, watch: Stopwatch) -> PublishResult:
+    def _in_ledger(
+        self, ledger: Connection, dry_run: bool, scans: Collection[str] | None, hear: Progress, watch: Stopwatch
+    ) -> PublishResult:
         with watch.phase("lock"):
             publish_lock(ledger)
             raw = _driver(ledger)
@@ -111,7 +119,7 @@ class Publisher:
             compared = image.sources(raw)
         with watch.phase("journal"), clear_errors(self._where):
             places = {name: before.places for name, before in compared.items()}
-            found = with_held(look(master, self._settings.master.datasets, parent, places), held)
+            found = with_held(look(master, self._settings.master.datasets, parent, places, scans), held)
         point(Point.JOURNAL_TAKEN)
         schemas = {name: source.schema for name, source in found.sources.items()}
         with clear_errors("ledger"), self._quality.spool(self._store, held, dry_run=dry_run) as store:
@@ -126,6 +134,7 @@ class Publisher:
         result = PublishResult(
             None, None, counts, tuple(sorted(carrying.whole)), watch.phases, found.restarts, found.ignored, judged
         )
+        result = replace(result, missed=carrying.missed)
         # Here the image is of the next release, whose manifest is not made yet.
         wanted = joins(self._mappings)
         fresh = any(one.shape(schemas) != parent.schemas.get(one.name) for one in wanted.values())
@@ -151,6 +160,7 @@ class Publisher:
         hear("stored", "", result.rows)
         with watch.phase("release"):
             insert_release(ledger, manifest, sha256, rows=result.rows, traceparent=current_traceparent())
+            record_missed(ledger, result.missed, manifest.release)
         self._newest = sha256, manifest
         return replace(result, release=manifest.release, manifest=sha256)
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from distributor.model.manifest import Counts
+from distributor.publishing.proof import Missed
 from distributor.quality.judging import Judged
 
 Progress = Callable[[str, str, int], None]
@@ -18,6 +19,8 @@ Progress = Callable[[str, str, int], None]
 class PublishResult:
     """`release` is None when nothing had changed, and in a dry run. `phases` are seconds by name.
 
+    `missed`: datasets whose triggers were put to the proof → what they had missed, which is part of the release like
+    any other change; None: nothing.
     `restarts`: datasets that begin anew in another shape → what changed. `ignored`: datasets → what is new on the
     master and left out, by their drift policy. `judged` is what the quality rules said.
     """
@@ -30,6 +33,7 @@ class PublishResult:
     restarts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     ignored: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     judged: Judged = field(default_factory=Judged)
+    missed: Mapping[str, Missed | None] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:

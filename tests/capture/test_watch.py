@@ -6,18 +6,17 @@ from collections.abc import Callable
 
 from distributor.capture.fixed import connect
 from distributor.capture.journal import Pending
+from distributor.capture.scans import Schedule
 from distributor.capture.watch import (
-    CATALOGUE_SECONDS,
     LONGEST_POLL,
     SHORTEST_POLL,
-    Catalogue,
     Gathering,
     Publish,
     Wait,
     catalogue,
     judge,
-    judge_catalogue,
 )
+from distributor.settings.models import Dataset
 from tests.capture.master import datasets, install_capture, run
 
 
@@ -66,14 +65,24 @@ def test_the_last_wait_ends_when_it_is_due() -> None:
     assert 0.004 < last.seconds < 0.006
 
 
-def test_the_catalogue_asks_for_a_publish_when_it_changed_or_a_scan_is_due() -> None:
-    captured, changed = Catalogue({"p": "1"}, frozenset()), Catalogue({"p": "2"}, frozenset())
-    unseen = Catalogue({"p": "1"}, frozenset({"p"}))
-    assert judge_catalogue(captured, captured, 1e6, 0.0, 60.0) == Wait(CATALOGUE_SECONDS)
-    assert judge_catalogue(captured, changed, 1.0, 0.0, 60.0) == Publish()
-    assert judge_catalogue(captured, unseen, 1.0, 0.0, 60.0) == Publish()
-    assert judge_catalogue(unseen, unseen, 59.9, 0.0, 60.0) == Wait(CATALOGUE_SECONDS)
-    assert judge_catalogue(unseen, unseen, 60.0, 0.0, 60.0) == Publish()
+def test_what_no_trigger_watches_is_scanned_at_first_and_then_from_time_to_time() -> None:
+    wanted = {
+        "seen": Dataset(table="seen"),
+        "unseen": Dataset(table="unseen"),
+        "proven": Dataset.model_validate({"table": "proven", "scan_every": "1h"}),
+        "view": Dataset.model_validate({"table": "view", "capture": "scan", "scan_every": "5s"}),
+    }
+    schedule, unseen = Schedule(wanted, 30.0), {"unseen", "view"}
+    assert schedule.due(unseen, 1000.0) == {"unseen", "proven", "view"}
+    schedule.scanned({"unseen", "proven", "view"}, 1000.0)
+    assert schedule.due(unseen, 1004.9) == frozenset()
+    assert schedule.next_at(unseen) == 1005.0
+    assert schedule.due(unseen, 1005.0) == {"view"}
+    schedule.scanned({"view"}, 1059.0)
+    assert schedule.next_at(unseen) == 1060.0
+    assert schedule.due(unseen, 1064.0) == {"unseen", "view"}
+    assert schedule.due(unseen, 4600.0) == {"unseen", "proven", "view"}
+    assert Schedule({"seen": wanted["seen"]}, 30.0).next_at(()) is None
 
 
 def test_the_catalogue_knows_partitions_and_triggers(database: Callable[[], str]) -> None:

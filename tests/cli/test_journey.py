@@ -76,6 +76,43 @@ def test_check_tells_of_drift_what_publish_tells(shop: Shop) -> None:
     assert "undo the change" in problem["mend"]
 
 
+def test_what_evolves_is_told_with_the_release_that_has_it(shop: Shop) -> None:
+    shop.json("publish")
+    config = shop.config.read_text()
+    shop.config.write_text(config.replace("[master.datasets.products]", '[master.datasets.products]\ndrift = "evolve"'))
+    shop.sql("ALTER TABLE products RENAME COLUMN price TO amount")
+    shop.sql("ALTER TABLE products DROP COLUMN name")
+    told = {"products": ["column name is gone", "column price was renamed to amount"]}
+    [note] = [f for f in shop("check", "--json").json["findings"] if "another shape" in f["found"]]
+    assert (note["part"], note["verdict"]) == ("master.products", "note")
+    assert shop.json("publish", "--dry-run")["restarts"] == told
+    assert shop.json("publish")["restarts"] == told
+    changes = shop.json("changes", 2)
+    assert (changes["restarts"], changes["total"], changes["changes"][0]["op"]) == (told, 2, "insert")
+    assert "! products begins anew in another shape: column name is gone" in shop("changes", 2).out
+    assert "column price was renamed to amount" in shop("audit", "--json").out
+
+
+def test_what_triggers_miss_is_told_and_nothing_is_published(shop: Shop) -> None:
+    shop.json("capture", "install")
+    shop.json("publish")
+    [first] = shop.json("capture", "verify")["datasets"]
+    assert first == {"dataset": "products", "verdict": "complete", "rows_missed": 0, "keys": []}
+    shop.sql("SET session_replication_role = replica; UPDATE products SET price = 3 WHERE sku = 'A-1'")
+    assert shop.json("capture", "verify")["datasets"][0]["verdict"] == "complete"
+    shop.sql(
+        "ALTER TABLE products DISABLE TRIGGER distributor_products_update; UPDATE products SET price = 4"
+        " WHERE sku = 'A-2'; ALTER TABLE products ENABLE ALWAYS TRIGGER distributor_products_update"
+    )
+    told = shop("capture", "verify", "--json")
+    [found] = told.json["datasets"]
+    assert told.code == 10
+    assert found["keys"] == [{"sku": "A-2", "country": "de"}]
+    assert (found["verdict"], found["rows_missed"]) == ("missed", 1)
+    assert "! products sku=A-2, country=de" in shop("capture", "verify").out
+    assert shop.json("releases")["releases"][0]["number"] == 1
+
+
 def test_from_an_empty_master_to_a_release_and_its_fields(shop: Shop) -> None:
     assert [d["state"] for d in shop.json("capture", "status")["datasets"]] == ["missing"]
     assert shop.json("capture", "install", "--dry-run")["datasets"][0]["changed"] is True
