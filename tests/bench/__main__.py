@@ -16,14 +16,14 @@ from statistics import median
 
 from rich.console import Console
 
-from tests.bench import deltas, flips, growth, proof, rollback, skew
+from tests.bench import deltas, flips, growth, laggard, proof, rollback, skew
 from tests.bench.lab import Carried, running_lab
 from tests.bench.machine import machine
 from tests.bench.page import page
 from tests.bench.report import Report
 
 USUAL = ("deltas", "growth", "skew", "memory", "rollback")
-PARTS = (*USUAL, "flips", "proof")
+PARTS = (*USUAL, "laggard", "flips", "proof")
 _ON_THE_SIX = {"deltas", "growth", "skew", "memory"}
 FULL, QUICK = 1_000_000, 20_000
 ROLLBACK_SHARE = 10
@@ -33,12 +33,13 @@ SEED = 7
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much is measured: products of each estate, flips of `skew` and of `flips`."""
+    """How much is measured: products of each estate, flips of `skew` and of `flips`, releases of `laggard`."""
 
     products: int
     rollback_products: int
     skew_flips: int
     flips: int
+    releases: int
 
 
 class Bench:
@@ -61,6 +62,9 @@ class Bench:
         if "rollback" in self.parts:
             products = self.sizes.rollback_products
             self.report.rollback = rollback.measure(self.directory / "seven", products, SEED, self.say)
+        if "laggard" in self.parts:
+            releases = self.sizes.releases
+            self.report.laggard = laggard.measure(self.directory / "laggard", self.products, releases, SEED, self.say)
         if "flips" in self.parts:
             self.report.flips = flips.measure(self.directory / "flips", self.sizes.flips, SEED, self.say)
         if "proof" in self.parts:
@@ -129,6 +133,7 @@ def main() -> int:
         help=f"some of {', '.join(PARTS)} (default {','.join(USUAL)})",
     )
     parser.add_argument("--flips", type=int, metavar="N", help=f"of the part flips (default {flips.FLIPS:,})")
+    parser.add_argument("--releases", type=int, metavar="N", help=f"of the part laggard (default {laggard.RELEASES:,})")
     parser.add_argument(
         "--rollback-products", type=int, metavar="N", help="of the part rollback (default: a tenth of --products)"
     )
@@ -158,6 +163,7 @@ def _sizes(given: argparse.Namespace) -> Sizes:
         rollback_products=given.rollback_products or products // ROLLBACK_SHARE,
         skew_flips=skew.QUICK_FLIPS if given.quick else skew.FLIPS,
         flips=given.flips or (flips.QUICK_FLIPS if given.quick else flips.FLIPS),
+        releases=given.releases or (laggard.QUICK_RELEASES if given.quick else laggard.RELEASES),
     )
 
 

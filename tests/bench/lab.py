@@ -154,12 +154,13 @@ def running_lab(
     systems: Sequence[SystemPlan] = SIX,
     keep_previous: str = KEEP_PREVIOUS,
     commit_times: bool = False,
+    follow: str = "auto",
 ) -> Iterator[Lab]:
     """Starts an estate and brings release 1 online everywhere, in both slots unless the previous release is kept.
 
     `commit_times`: the server remembers when each transaction committed. Leaving it deletes everything.
     """
-    plan = EnvironmentPlan(ENVIRONMENT, "auto", tuple(systems), keep_previous=keep_previous, flip_lead=FLIP_LEAD)
+    plan = EnvironmentPlan(ENVIRONMENT, follow, tuple(systems), keep_previous=keep_previous, flip_lead=FLIP_LEAD)
     estate = Estate(state, [plan], datasets=ALL_TABLES, quiet_period=QUIET_PERIOD)
     try:
         estate.start_servers()
@@ -179,6 +180,8 @@ def running_lab(
         begun = time.perf_counter()
         lab = Lab(estate, seed)
         lab.publisher_rss_mb = publish_and_weigh(estate.config)
+        if follow != "auto":
+            estate.verb("deploy", environment=ENVIRONMENT)
         lab.wait_until(lambda: lab.shown() == 1, "release 1 everywhere")
         lab.open_readers()
         lab.consumer_rss_mb = max(peak_mb(estate.pid(place.name)) for place in estate.places())

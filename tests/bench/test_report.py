@@ -10,6 +10,7 @@ from rich.console import Console
 
 from tests.bench.figures import BAR, BUCKETS_MS, Distribution, percentile
 from tests.bench.flips import Flips, Skews
+from tests.bench.laggard import Laggard
 from tests.bench.page import page
 from tests.bench.proof import Proof
 from tests.bench.proof.loads import Took, loads_of
@@ -23,6 +24,7 @@ SLOW = Skews(Distribution.of([30.0] * 98 + [150.0] * 2), Distribution.of([30.0] 
 FLIPS = Flips("18.4", 20_000, 6, 10, QUICK, SLOW, 20.0, 4_000, 0)
 KEPT = Way(times=3, median_ms=200.0, max_ms=300.0, rows=0, audits=21, equal=21)
 ROLLBACK = Rollback(7, 100_000, 10_000, KEPT, replace(KEPT, rows=10_000, equal=20))
+LAGGARD = Laggard(1_000, 100, 1_000_000, 4_500.0, 100_000, 3_000.0, 100_000)
 PROOF = Proof(
     loads_of(10_000, [Took(300.0, 150.0, 280.0)] * 3, [Took(210.0, 90.0, 168.0)] * 3),
     Scans(2_000_045, Scan(4_000.0, 5_600.0, 1.4), Scan(6_000.0, 9_600.0, 1.6, 5_900.0, 9_500.0)),
@@ -61,13 +63,14 @@ def test_bars_are_as_long_as_their_share_and_never_hide_one() -> None:
 
 
 def test_each_figure_stands_beside_its_target() -> None:
-    report = Report(1_000_000, rollback=ROLLBACK, flips=FLIPS, proof=PROOF)
+    report = Report(1_000_000, rollback=ROLLBACK, laggard=LAGGARD, flips=FLIPS, proof=PROOF)
     told = [(figure.value, figure.target, figure.kept) for figure in report.figures() if figure.target]
     assert told == [
         ("200 ms (longest 300 ms)", "< 5 s", True),
         ("21 of 21", "all", True),
         ("200 ms (longest 300 ms)", "< 5 s", True),
         ("20 of 21", "all", False),
+        ("1.5×", "≤ 3×", True),
         ("12.5 ms", "< 20 ms", True),
         ("12.0 ms", "< 20 ms", True),
         ("150.0 ms", "< 100 ms", False),
@@ -88,11 +91,12 @@ def test_processor_time_that_is_not_told_of_every_load_is_told_of_none() -> None
 
 
 def test_the_report_is_an_object_and_a_table() -> None:
-    report = Report(1_000_000, rollback=ROLLBACK, flips=FLIPS, proof=PROOF)
+    report = Report(1_000_000, rollback=ROLLBACK, laggard=LAGGARD, flips=FLIPS, proof=PROOF)
     told = json.loads(json.dumps(report.as_json()))
     assert told["flips"]["readers"]["reported"]["p99_ms"] == 150.0
     assert len(told["flips"]["idle"]["committed"]["histogram"]) == len(told["flips"]["histogram_bounds_ms"]) + 1
     assert told["rollback"]["reverse"]["equal"] == 20
+    assert (told["laggard_ratio"], told["laggard"]["releases"]) == (1.5, 1_000)
     assert told["proof"]["scans"]["usual"]["ratio"] == 1.4
     assert (told["deltas"], told["growth"], told["skew"]) == ([], None, None)
     console = Console(width=200, highlight=False, color_system=None)
