@@ -36,6 +36,8 @@ _SESSION = {
     "lock_wait_timeout": str(LOCK_SECONDS),
     "idle_transaction_timeout": "120",
     "max_statement_time": "0",
+    # Of a slice's rows, 17 octets each.
+    "group_concat_max_len": "16777216",
     "net_write_timeout": "600",
     "wait_timeout": "28800",
 }
@@ -216,6 +218,8 @@ class Line:
             return ConfigError(
                 f"MariaDB refuses: {said}", where=self.where, mend="Grant it to the account of the member's url."
             )
+        if code == CR.CR_SSL_CONNECTION_ERROR:
+            return ConfigError(f"MariaDB is not proved: {said}", where=self.where, mend="See the option ssl_ca.")
         if code == ER.BAD_DB_ERROR:
             return ConfigError(f"MariaDB refuses: {said}", where=self.where, mend="Create the database.")
         if code == ER.NET_PACKET_TOO_LARGE:

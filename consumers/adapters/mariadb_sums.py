@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
@@ -18,11 +19,28 @@ Place = Callable[[Row], int]
 """Where in the answer a key belongs, from its texts."""
 Found = dict[int, tuple[int, int, int]]
 _BUCKET_DIGITS = 2
+_HASH = struct.Struct(">QQB")
 
 
 def in_buckets(transaction: Transaction, table: TableSpec, source: str, where: str) -> Found:
     """Rows and lanes (unreduced) per first octet of the key's hash; `source` gives the rows under the alias `t`."""
     return summed(transaction, table, source, where, _BUCKET_DIGITS, bucket_of)
+
+
+def of_few(transaction: Transaction, table: TableSpec, source: str) -> Found:
+    """As `in_buckets`, of so few rows that their hashes travel in one answer."""
+    ((rows, odd, octets),) = transaction.run(text.hashes(table, source))
+    octets = octets or b""
+    if len(octets) != (rows - odd) * _HASH.size:
+        raise _too_long(table)
+    sums = [[0, 0, 0] for _ in range(256)]
+    for first, second, octet in _HASH.iter_unpack(octets):
+        entry = sums[octet]
+        entry[0] += 1
+        entry[1] += first
+        entry[2] += second
+    found = {octet: (count, first, second) for octet, (count, first, second) in enumerate(sums) if count}
+    return _with_exotic(transaction, table, source, "TRUE", bucket_of, found) if odd else found
 
 
 def summed(transaction: Transaction, table: TableSpec, source: str, where: str, digits: int, place: Place) -> Found:
@@ -33,20 +51,29 @@ def summed(transaction: Transaction, table: TableSpec, source: str, where: str, 
         if key == text.EXOTIC:
             odd = rows
         elif rows != hashes:
-            raise ConfigError(
-                f"a row of {table.name} is longer than MariaDB can hash",
-                where="max_allowed_packet",
-                mend="Set it higher on the server; its text is the sum of its columns' texts.",
-            )
+            raise _too_long(table)
         else:
             found[int(key, 16)] = (rows, int(first), int(second))
-    if odd:
-        for row in exotic_rows(transaction, table, source, where):
-            at = place([row[position] for position in table.schema.key_positions])
-            lanes = row_lanes(table.schema.dataset, row)
-            before = found.get(at, (0, 0, 0))
-            found[at] = (before[0] + 1, before[1] + lanes[0], before[2] + lanes[1])
+    return _with_exotic(transaction, table, source, where, place, found) if odd else found
+
+
+def _with_exotic(
+    transaction: Transaction, table: TableSpec, source: str, where: str, place: Place, found: Found
+) -> Found:
+    for row in exotic_rows(transaction, table, source, where):
+        at = place([row[position] for position in table.schema.key_positions])
+        lanes = row_lanes(table.schema.dataset, row)
+        before = found.get(at, (0, 0, 0))
+        found[at] = (before[0] + 1, before[1] + lanes[0], before[2] + lanes[1])
     return found
+
+
+def _too_long(table: TableSpec) -> ConfigError:
+    return ConfigError(
+        f"a row of {table.name} is longer than MariaDB can hash",
+        where="max_allowed_packet",
+        mend="Set it higher on the server; a row's text is as long as those of its columns together.",
+    )
 
 
 def exotic_rows(transaction: Transaction, table: TableSpec, source: str, where: str) -> Iterator[Row]:

@@ -152,6 +152,17 @@ def sums(table: TableSpec, source: str, where: str, digits: int = 2) -> str:
     )
 
 
+def hashes(table: TableSpec, source: str) -> str:
+    """A query for (rows, exotic rows, the hash of each other row and the first octet of its key's hash, all as one
+    string of octets): of few rows, quicker than their sums. `source` as in `sums`."""
+    odd = exotic(table.schema, "t")
+    each = f"UNHEX(CONCAT({row_md5(table, 't')}, LEFT({key_md5(table, 't')}, 2)))"
+    one = f"IF({odd}, x'', {each})" if odd else each
+    return (
+        f"SELECT COUNT(*), {f'COALESCE(SUM({odd}), 0)' if odd else 0}, GROUP_CONCAT({one} SEPARATOR '') FROM {source}"
+    )
+
+
 def row_md5(table: TableSpec, of: str) -> str:
     """The hash of a row in hex."""
     return f"MD5({_fields([literal(table.schema.dataset), *canonical_columns(table.schema, of)])})"
