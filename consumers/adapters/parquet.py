@@ -141,7 +141,7 @@ class ParquetAdapter:
 
     def waits_for(self) -> Obstacle:
         """Who has the lock, while it is waited for."""
-        return self._store.waits_for()
+        return self._store.lock.waits_for()
 
     def close(self) -> None:
         """Ends everything that DuckDB does."""

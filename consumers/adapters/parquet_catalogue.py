@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import duckdb
 
+from consumers.adapters.parquet_disk import linked, synced, written
 from consumers.adapters.parquet_state import CATALOGUE, RELEASE, RELEASE_FILE, Sight
-from consumers.adapters.parquet_store import linked, synced, written
 from consumers.adapters.parquet_text import literal, quoted
 from distributor.errors import SystemAlteredError
 
@@ -83,7 +85,7 @@ def altered(
             yield f"the view {name} is gone from {CATALOGUE}. {AGAIN.capitalize()}."
         elif name == RELEASE and found.startswith("CREATE VIEW"):
             yield f"{RELEASE} tells readers something else, and not release {sight.release}. {BACK}"
-        elif found == wrong[name]:
+        elif found == wrong.get(name):
             yield f"readers of {name} see the slot that is not online by the member's row. {BACK}"
         elif found.startswith("CREATE VIEW"):
             yield SystemAlteredError(
@@ -125,13 +127,17 @@ def _views(sight: Sight, directory: Path) -> dict[str, str]:
 
 
 def _spelt(sight: Sight, directory: Path) -> dict[str, str]:
-    """The views as DuckDB writes them down itself."""
-    with duckdb.connect() as connection:
-        for statement in _views(sight, directory).values():
-            connection.execute(statement)
-        found = connection.execute("SELECT view_name, sql FROM duckdb_views() WHERE NOT internal").fetchall()
-    spelt = dict(found)
-    return {name: spelt[name] for name in _views(sight, directory)}
+    """The views as DuckDB writes them into a file; not those of which a file is lost, which is told elsewhere."""
+    with tempfile.TemporaryDirectory() as folder:
+        catalogue = Path(folder) / CATALOGUE
+        with duckdb.connect() as connection:
+            connection.execute(f"ATTACH {literal(str(catalogue))} AS made ({_FORMAT})")
+            connection.execute("USE made")
+            for statement in _views(sight, directory).values():
+                with suppress(duckdb.Error):
+                    connection.execute(statement)
+        there = _there(catalogue)
+    return {name: there[name.lower()] for name in _views(sight, directory) if name.lower() in there}
 
 
 def _there(catalogue: Path) -> dict[str, str]:

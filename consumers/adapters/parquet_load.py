@@ -16,10 +16,11 @@ from pathlib import Path
 import duckdb
 
 from consumers.adapters.base import Batch, TableSpec, Touched
+from consumers.adapters.parquet_disk import synced
 from consumers.adapters.parquet_engine import THREADS, Engine
 from consumers.adapters.parquet_files import held_as, holding, ranges, rows_of, write
 from consumers.adapters.parquet_state import Held, Part, State
-from consumers.adapters.parquet_store import Version, synced
+from consumers.adapters.parquet_store import Version
 from consumers.adapters.parquet_sums import Quick, Summed, certified, key_bucket, names, quick, summed, within
 from consumers.adapters.parquet_text import column_type, from_text, quoted
 from distributor.errors import SystemAlteredError

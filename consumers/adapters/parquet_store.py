@@ -21,22 +21,19 @@ import os
 import shutil
 import struct
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from consumers.adapters.base import Obstacle
+from consumers.adapters.parquet_disk import Lock, synced, written
 from consumers.adapters.parquet_state import CATALOGUE, DATA, LOCK, STATE, VERSIONS, State
 from distributor.errors import ConfigError, SystemAlteredError, UnreachableError
 from distributor.telemetry import clock
 
-BUSY_SECONDS = 60.0
 _CURRENT = "current"
 _LINK = ".current"
 _BUSY = "busy"
-_POLL_SECONDS = 0.005
 _FLOCK = "hhqqi4x"
 
 
@@ -55,7 +52,7 @@ class Directory:
     def __init__(self, path: Path, grace_seconds: int) -> None:
         self.path = path
         self._grace = grace_seconds
-        self._waiting = False
+        self.lock = Lock(path / LOCK)
 
     def create(self) -> None:
         """Makes the directory if it is not there. Raises ConfigError when it cannot be, SystemAlteredError when it is
@@ -110,12 +107,13 @@ class Directory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Alone among all processes. Raises UnreachableError when somebody else is for BUSY_SECONDS."""
+        """Alone among all processes. Raises UnreachableError when somebody else is for longer than is waited."""
         with self._translated():
-            held = self._open_lock()
+            if not (self.path / LOCK).exists():
+                self._current()
+                (self.path / LOCK).touch()
+            held = self.lock.acquire()
         try:
-            with self._translated():
-                self._acquire(held)
             yield
         finally:
             os.close(held)
@@ -179,20 +177,6 @@ class Directory:
             for folder in (self.path / DATA).iterdir():
                 self._sweep_load(folder, named)
 
-    def waits_for(self) -> Obstacle:
-        """Who has the lock that this process waits for at this moment."""
-        if not self._waiting:
-            return Obstacle()
-        path = self.path / LOCK
-        what = f"the lock {path}"
-        with suppress(OSError, ValueError):
-            inode = path.stat().st_ino
-            for line in Path("/proc/locks").read_text(encoding="ascii").splitlines():
-                words = line.split()
-                if words[1] == "FLOCK" and int(words[5].rsplit(":", 1)[1]) == inode and int(words[4]) != os.getpid():
-                    return Obstacle(f"{what}, which process {words[4]} has", f"kill {words[4]}")
-        return Obstacle(what, f"lsof {path}") if self._waiting else Obstacle()
-
     def _pin(self) -> tuple[Version, int]:
         while True:
             folder = self._current()
@@ -233,31 +217,6 @@ class Directory:
                 mend="Its consumer makes it when it starts, or stages.",
             ) from error
 
-    def _open_lock(self) -> int:
-        try:
-            return os.open(self.path / LOCK, os.O_RDWR)
-        except FileNotFoundError:
-            self._current()
-            return os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-
-    def _acquire(self, held: int) -> None:
-        until = time.monotonic() + BUSY_SECONDS
-        try:
-            while True:
-                try:
-                    return fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError as error:
-                    self._waiting = True
-                    if time.monotonic() > until:
-                        raise UnreachableError(
-                            f"the lock was not free for {BUSY_SECONDS:g} s",
-                            where=str(self.path / LOCK),
-                            mend="Is another consumer of this member stopped in the middle?",
-                        ) from error
-                time.sleep(_POLL_SECONDS)
-        finally:
-            self._waiting = False
-
     def _numbers(self) -> list[int]:
         return sorted(int(entry.name) for entry in (self.path / VERSIONS).iterdir() if entry.name.isdigit())
 
@@ -296,32 +255,6 @@ class Directory:
             raise UnreachableError(
                 f"{error.strerror or error}", where=str(error.filename or self.path), mend="Is the disk full?"
             ) from error
-
-
-def written(path: Path, content: bytes) -> None:
-    """Writes a file, and forces it to the disk."""
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def synced(path: Path) -> None:
-    """Forces a file, or the names in a directory, to the disk."""
-    held = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(held)
-    finally:
-        os.close(held)
-
-
-def linked(source: Path, target: Path) -> None:
-    """The same immutable file under another name, or a copy where there are no links."""
-    try:
-        target.hardlink_to(source)
-    except OSError:
-        shutil.copyfile(source, target)
-        synced(target)
 
 
 def _attached(catalogue: Path, current: int) -> bool:
