@@ -40,6 +40,7 @@ class Form:
 
     def __init__(self, options: Mapping[str, str | int | bool], where: str) -> None:
         chosen = {**DEFAULTS, **options}
+        self.options = chosen
         for name, default in DEFAULTS.items():
             if type(chosen[name]) is not type(default):
                 kind = "true or false" if isinstance(default, bool) else "a text"

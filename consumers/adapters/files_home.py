@@ -41,10 +41,12 @@ _SHOWN = re.compile(rf"{_INNER}/shown/(\d+)")
 
 
 class State(Kept):
-    """What member.json says. `places` are names of directories in slots/, `shown` is the N of what readers see."""
+    """What member.json says. `places` are names of directories in slots/, `shown` is the N of what readers see,
+    `options` those of the form in which all files are written."""
 
     places: dict[SlotName, str]
     shown: int
+    options: dict[str, str | int | bool]
 
     def tables(self, slot: SlotName) -> dict[str, TableSpec]:
         """The tables as a slot has them."""

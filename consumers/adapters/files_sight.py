@@ -10,10 +10,11 @@ from pathlib import Path
 from consumers.adapters.base import TableSpec
 from consumers.adapters.common import RELEASE, RELEASE_COLUMNS, SLOTS, check_owner
 from consumers.adapters.files_disk import sync_directory, translated
+from consumers.adapters.files_form import LOAD_ANEW
 from consumers.adapters.files_home import Home, State, check_names, release_row
 from consumers.adapters.files_table import check, file_name, write
 from distributor.errors import ConfigError, DistributorError, SystemAlteredError
-from distributor.rollout.member_row import MemberRow
+from distributor.rollout.member_row import MemberRow, SlotName
 from distributor.telemetry.logs import logger
 
 _AGAIN = "its consumer makes it anew when it starts, or stages"
@@ -36,6 +37,7 @@ def prepare(home: Home, row: MemberRow, tables: Sequence[TableSpec]) -> None:
         with home.lock.locked():
             state = home.settled() or _first(home, row, tables)
             check_owner(state.row, row.environment, row.system, where)
+            _check_options(home, state)
             _lead_back(home, state)
             for table in tables:
                 if refused := _refused(home, state, table):
@@ -64,12 +66,19 @@ def _first(home: Home, row: MemberRow, tables: Sequence[TableSpec]) -> State:
     if os.path.lexists(home.current):
         files = (home.current / file_name(table.name) for table in tables)
         raise _in_the_way(next(filter(os.path.lexists, files), home.current))
-    state = State(row=row, places={slot: f"{slot}-0" for slot in SLOTS}, shown=1)
+    places: dict[SlotName, str] = {slot: f"{slot}-0" for slot in SLOTS}
+    state = State(row=row, places=places, shown=1, options=home.form.options)
     for slot in SLOTS:
         home.place(state, slot).mkdir(parents=True, exist_ok=True)
     home.show(state)
     home.write(state)
     return state
+
+
+def _check_options(home: Home, state: State) -> None:
+    if changed := [name for name, value in home.form.options.items() if state.options.get(name) != value]:
+        was = f"the files were written with {changed[0]} = {state.options.get(changed[0])!r}"
+        raise ConfigError(was, where=str(home.root), mend=f"Put the option back. {LOAD_ANEW}")
 
 
 def _lead_back(home: Home, state: State) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from consumers.adapters import files_load
+from consumers.adapters import files_form, files_load
 from consumers.adapters.base import Obstacle
 from consumers.adapters.files import FilesAdapter
 from consumers.adapters.files_form import Form
@@ -25,7 +25,7 @@ from consumers.conformance.seat import Sight
 from consumers.conformance.shapes import WIDER, shaped_rows
 from distributor.errors import ConfigError, SystemAlteredError, UnreachableError
 from distributor.settings import MemberSettings
-from tests.adapters.files_meddler import slot_file
+from tests.adapters.files_meddler import Written, slot_file
 from tests.adapters.test_files import LEGACY, LEGACY_OPTIONS, FilesSeat
 
 pytestmark = pytest.mark.conformance
@@ -77,6 +77,12 @@ def about(seat: FilesSeat) -> dict[str, Any]:
 def test_options_that_mean_nothing_are_refused(tmp_path: Path, options: dict[str, Any], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         FilesSeat(tmp_path, options=options).adapter()
+
+
+def test_options_are_those_of_a_directorys_whole_life(tmp_path: Path) -> None:
+    FilesSeat(tmp_path).adapter().prepare(ENVIRONMENT, SYSTEM, TABLES)
+    with pytest.raises(ConfigError, match="written with delimiter = ';'"):
+        FilesSeat(tmp_path, options={"delimiter": ","}).adapter().prepare(ENVIRONMENT, SYSTEM, TABLES)
 
 
 @pytest.mark.parametrize("url", ["files://host/path", "/srv/billing", "files:///"])
@@ -175,7 +181,46 @@ def test_an_open_directory_is_one_release_until_the_second_flip_after(seat: File
     os.close(opened)
 
 
+IMPORT = """
+cd -P "$1/current" || exit 1
+head -n 1 distributor_release.csv
+read -r go
+tail -n +2 distributor_release.csv | cut -d ';' -f 3
+tail -n +2 list_prices.csv | cut -d ';' -f 2 | sort -u
+"""
+
+
+def test_a_script_that_goes_into_the_directory_once_reads_one_release(seat: FilesSeat, adapter: FilesAdapter) -> None:
+    load(adapter, "b", 1, batch(PRICE_TABLE, numbered_rows(5, 1)))
+    flip(adapter)
+    with subprocess.Popen(
+        ["sh", "-c", IMPORT, "sh", seat.root], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as script:
+        assert script.stdin
+        assert script.stdout
+        assert script.stdout.readline().startswith(b"environment;")
+        load(adapter, "a", 2, batch(PRICE_TABLE, numbered_rows(5, 2)))
+        flip(adapter)
+        script.stdin.write(b"\n")
+        script.stdin.flush()
+        assert script.stdout.read() == b"1\n1\n"
+
+
 # Deltas
+
+
+def test_there_is_no_delta_before_the_first_load(seat: FilesSeat, adapter: FilesAdapter) -> None:
+    assert not (seat.root / "current" / "delta").exists()
+
+
+def test_after_a_rollback_the_delta_is_that_of_another_release(seat: FilesSeat, adapter: FilesAdapter) -> None:
+    load(adapter, "b", 1, batch(PRICE_TABLE, numbered_rows(2, 1)))
+    flip(adapter)
+    load(adapter, "a", 2, batch(PRICE_TABLE, numbered_rows(2, 2)))
+    flip(adapter)
+    assert (about(seat)["release"], about(seat)["since"]) == (2, 1)
+    flip(adapter)
+    assert (about(seat)["release"], about(seat)["since"]) == (1, 0)
 
 
 def test_a_delta_leads_from_what_was_shown_before(seat: FilesSeat, adapter: FilesAdapter) -> None:
@@ -392,6 +437,36 @@ def test_an_edit_in_place_is_an_edit_of_the_slot(seat: FilesSeat, online: FilesA
         file.write("X;1\n")
     assert inspected(online) == []
     assert online.audit("b", PRICE_TABLE) == certificate_of(PRICE_TABLE, [*numbered_rows(5, 1), ("X", "1")])
+
+
+def test_without_a_header_a_column_that_is_missing_is_named(tmp_path: Path) -> None:
+    seat = FilesSeat(tmp_path, Written(header=False), {"header": False})
+    adapter = seat.adapter()
+    adapter.prepare(ENVIRONMENT, SYSTEM, TABLES)
+    load(adapter, "b", 1, batch(PRICE_TABLE, numbered_rows(5, 1)))
+    seat.drop_column(PRICE_TABLE, "release")
+    with pytest.raises(SystemAlteredError, match="has about 1 columns, not 2"):
+        adapter.prepare(ENVIRONMENT, SYSTEM, TABLES)
+
+
+def test_a_quote_without_an_end_does_not_take_all_memory(
+    seat: FilesSeat, online: FilesAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files_form, "_LONGEST_RECORD", 20)
+    slot_file(seat.root, "b", "list_prices").write_text('sku;release\n"A;1\n' + "B;1\n" * 10)
+    with pytest.raises(SystemAlteredError, match="has no end"):
+        online.audit("b", PRICE_TABLE)
+
+
+def test_a_damaged_file_is_loaded_anew_without_being_read(seat: FilesSeat, online: FilesAdapter) -> None:
+    rows = numbered_rows(3, 2)
+    slot_file(seat.root, "a", "list_prices").write_bytes(b'sku;release\n"A;1\n\xff')
+    assert online.audit("a", PRICE_TABLE) != certificate_of(PRICE_TABLE, [])
+    with online.loading("a") as loading:
+        loading.clear(PRICE_TABLE)
+        loading.apply(batch(PRICE_TABLE, rows))
+        loading.commit(lambda row: holding(row, "a", 2))
+    assert online.audit("a", PRICE_TABLE) == certificate_of(PRICE_TABLE, rows)
 
 
 def test_a_row_that_is_gone_is_not_made_anew(seat: FilesSeat, online: FilesAdapter) -> None:
