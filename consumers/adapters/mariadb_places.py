@@ -136,7 +136,7 @@ class Places:
 def known(transaction: Transaction) -> Places:
     """What was made, as the transaction sees it."""
     places: dict[str, dict[int, Place]] = {}
-    if not relations(transaction, ["_distributor_table"]):
+    if len(relations(transaction, ["_distributor_table", "_distributor_place"])) < len(TABLES):
         return Places({}, {})
     for name, number, shape, made, sight in transaction.run("SELECT * FROM _distributor_place WHERE number > 0"):
         schema = DatasetSchema.model_validate_json(shape)
