@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from sqlalchemy import Engine
 
-from distributor.capture import watch
+from distributor.capture import scans, watch
 from distributor.cli.standing import Status
 from distributor.cli.status import look
 from distributor.coordination.publisher import serve_publisher
@@ -20,6 +20,7 @@ from distributor.ledger import processes, releases
 from distributor.ledger.engine import ledger_engine, transaction
 from distributor.publishing.publish import publish
 from distributor.settings import Settings
+from distributor.settings.models import Dataset
 from distributor.store.chunks import read_manifest
 from distributor.store.directory import DirectoryStore
 from tests.capture.master import install_capture
@@ -108,7 +109,7 @@ def test_what_no_trigger_sees_is_published_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(watch, "CATALOGUE_SECONDS", 0.1)
-    monkeypatch.setattr(watch, "SCAN_SECONDS", 0.3)
+    monkeypatch.setattr(scans, "SCAN_SECONDS", 0.3)
     master = database()
     settings = make_settings(ledger_url, "amqp://nowhere/")
     changed = settings.master.model_copy(update={"url": master, "max_delay": timedelta(seconds=0.3)})
@@ -134,6 +135,33 @@ def test_what_no_trigger_sees_is_published_too(
             wait_for(lambda: rows() == 2, what="the attached partition")
             conn.execute("DROP TABLE b")
             wait_for(lambda: rows() == 1, what="the dropped partition")
+    engine.dispose()
+
+
+def test_a_view_is_published_as_often_as_the_config_says(
+    database: Callable[[], str], ledger_url: str, make_settings: Callable[..., Settings]
+) -> None:
+    master = database()
+    settings = make_settings(ledger_url, "amqp://nowhere/")
+    view = Dataset.model_validate({"table": "sold", "key": ("sku",), "capture": "scan", "scan_every": "200ms"})
+    changed = settings.master.model_copy(update={"url": master, "datasets": {"products": view}})
+    settings = settings.model_copy(update={"master": changed})
+    engine = ledger_engine(ledger_url)
+
+    def rows() -> int:
+        with transaction(engine) as conn:
+            found = releases.head(conn)
+        return _rows(settings, found.manifest) if found else -1
+
+    with psycopg.connect(master, autocommit=True) as conn:
+        conn.execute("CREATE TABLE articles (sku text, sold boolean)")
+        conn.execute("CREATE VIEW sold AS SELECT sku FROM articles WHERE sold")
+        with publishing(settings):
+            wait_for(lambda: rows() == 0, what="the first release")
+            conn.execute("INSERT INTO articles VALUES ('a', true), ('b', false)")
+            wait_for(lambda: rows() == 1, what="a row of the view")
+            conn.execute("UPDATE articles SET sold = true")
+            wait_for(lambda: rows() == 2, what="another one")
     engine.dispose()
 
 
