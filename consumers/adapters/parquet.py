@@ -160,6 +160,9 @@ class ParquetAdapter:
         """Puts a state in force, with a new catalogue when readers shall see something else, or `again`."""
         sight = sight_of(state)
         if version is None or again or sight_of(version.state) != sight:
+            for name, (_, files) in sight.tables.items():
+                if lost := [file for file in files if not (self._path / file).exists()]:
+                    raise misshapen(self._path, f"slot {state.row.active} of {name} has lost its file {lost[0]}")
             show = partial(catalogue.make, sight=sight, directory=self._path)
         else:
             show = partial(catalogue.carry, before=version.folder, seen=version.state.seen)

@@ -115,6 +115,8 @@ def test_one_statement_and_all_that_follow_see_one_release_of_all_tables(
         release(adapter, 2, count=30)
         assert report.execute("SELECT count(*) FROM reporting.list_prices").fetchall() == [(20,)]
         assert report.execute("SELECT release FROM reporting.distributor_release").fetchall() == [(1,)]
+        tags = report.execute("SELECT tags FROM duckdb_databases() WHERE database_name = 'reporting'").fetchall()
+        assert tags[0][0]["storage_version"].startswith("v1.0.0")
         report.execute("DETACH reporting")
         report.execute(f"ATTACH '{seat.path}/current/catalog.duckdb' AS reporting (READ_ONLY)")
         assert report.execute("SELECT count(*) FROM reporting.list_prices").fetchall() == [(30,)]
@@ -537,6 +539,32 @@ def test_a_copied_directory_is_as_good_as_the_first(seat: ParquetSeat, online: P
     assert inspected(online) == []
     release(online, 2)
     assert len(seat.reader().look(PRICE_TABLE).rows) == 20
+
+
+def test_a_slot_that_has_lost_a_file_is_not_flipped_to(seat: ParquetSeat, online: ParquetAdapter) -> None:
+    (file,) = files_of(seat.path, "a", "list_prices")
+    file.unlink()
+    with pytest.raises(SystemAlteredError, match="slot a of list_prices has lost its file"):
+        flip(online)
+    assert seat.reader().look(PRICE_TABLE).release == 1
+
+
+def test_a_sample_of_buckets_reads_only_the_files_that_have_them(
+    seat: ParquetSeat, adapter: ParquetAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet_files, "PART_ROWS", 100)
+    load(adapter, "b", 1, batch(PRICE_TABLE, numbered_rows(1000, 1)))
+    read: list[list[str]] = []
+    scan = parquet_files.scan
+
+    def watched(directory: Path, files: list[str]) -> str:
+        read.append(files)
+        return scan(directory, files)
+
+    monkeypatch.setattr(parquet_files, "scan", watched)
+    with adapter.auditing() as snapshot:
+        snapshot.buckets("b", PRICE_TABLE, {0, 1})
+    assert [len(files) for files in read] == [1]
 
 
 def test_a_link_that_is_gone_is_not_taken_for_an_empty_directory(seat: ParquetSeat, online: ParquetAdapter) -> None:
