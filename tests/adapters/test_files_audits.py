@@ -1,4 +1,4 @@
-"""Every question of test_auditing.py, asked of flat files."""
+"""Every question of test_auditing.py, asked of flat files and of the template."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from tests.adapters.test_auditing import (  # noqa: F401 - collected here once m
     test_buckets_leaves_and_rows_are_those_of_the_page,
 )
 from tests.adapters.test_files import FilesSeat
+from tests.adapters.test_template import TemplateSeat
 
 pytestmark = pytest.mark.conformance
 
 
-@pytest.fixture
-def seat(tmp_path: Path) -> FilesSeat:
-    return FilesSeat(tmp_path)
+@pytest.fixture(params=[FilesSeat, TemplateSeat])
+def seat(request: pytest.FixtureRequest, tmp_path: Path) -> FilesSeat | TemplateSeat:
+    made: FilesSeat | TemplateSeat = request.param(tmp_path)
+    return made
