@@ -51,6 +51,14 @@ def take(conn: psycopg.Connection, datasets: Collection[str], most_keys: int = M
     return Taken({dataset: frozenset(found) for dataset, found in keys.items()}, frozenset(whole))
 
 
+def note(conn: psycopg.Connection, dataset: str, keys: Collection[str]) -> bool:
+    """Records keys as if their rows had changed; False where nothing was ever captured, and nothing is recorded."""
+    if not journal_exists(conn):
+        return False
+    conn.execute(_NOTE, [dataset, list(keys)])
+    return True
+
+
 def pending(conn: psycopg.Connection, datasets: Collection[str]) -> Pending | None:
     """What waits to be taken, at a cost that does not grow with it; None when nothing does."""
     row = conn.execute(_PENDING, [list(datasets), _COUNTED], prepare=True).fetchone() if journal_exists(conn) else None
@@ -60,6 +68,8 @@ def pending(conn: psycopg.Connection, datasets: Collection[str]) -> Pending | No
 _TAKE = """
 DELETE FROM distributor_capture.changed_keys WHERE dataset = ANY(%s) RETURNING dataset, keys, whole
 """
+
+_NOTE = "INSERT INTO distributor_capture.changed_keys (dataset, keys) VALUES (%s, %s)"
 
 _PENDING = """
 SELECT count(*), max(id), extract(epoch FROM clock_timestamp() - min(changed_at))::float8

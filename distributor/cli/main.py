@@ -27,6 +27,7 @@ from distributor.cli.init import init
 from distributor.cli.local import local
 from distributor.cli.outcome import Interrupted
 from distributor.cli.publish import publish
+from distributor.cli.quarantine import list_held, release_held, retry_held
 from distributor.cli.refresh import refresh
 from distributor.cli.release_hold import release_hold
 from distributor.cli.releases import releases
@@ -68,6 +69,9 @@ VERBS: dict[str, tuple[str, Verb]] = {
     "deadletter show": (SEE, show_letter),
     "deadletter retry": (SEE, retry_letter),
     "deadletter discard": (SEE, discard_letter),
+    "quarantine list": (SEE, list_held),
+    "quarantine retry": (SEE, retry_held),
+    "quarantine release": (SEE, release_held),
     "audit": (SEE, audit),
     "serve": (RUN, serve),
     "compact": (RUN, compact),
@@ -79,6 +83,7 @@ VERBS: dict[str, tuple[str, Verb]] = {
 _GROUPS = {
     "capture": "The master's triggers: install, look at, prove or remove them.",
     "deadletter": "Messages that could not be processed: see, retry or discard them.",
+    "quarantine": "Rows that are held back: see them, have them judged again, or ship them as they are.",
 }
 
 

@@ -4,17 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 from rich.console import Console
 
 from distributor.cli.desk import Desk
 from distributor.cli.layout import count
 from distributor.cli.options import DryRun
-from distributor.cli.outcome import Outcome
+from distributor.cli.outcome import Outcome, Part
 from distributor.cli.releases import changed
 from distributor.model.manifest import Counts
 
 Hear = Callable[[str, str, int], None]
+
+
+class FailedRule(Part):
+    """A quality rule that failed."""
+
+    dataset: str
+    """The dataset."""
+    rule: str
+    """The rule's name."""
+    demand: str
+    """What it demands."""
+    on_fail: Literal["quarantine", "warn"]
+    """`quarantine`: the rows are held back from every environment; `warn`: they went out."""
+    rows: int
+    """How many rows fail it and did not before; 0 for a rule about the dataset's size."""
+    samples: tuple[str, ...]
+    """Up to ten of them, with their values; for a rule about the size, what is wrong with it."""
 
 
 class Published(Outcome):
@@ -36,6 +54,12 @@ class Published(Outcome):
     """Dataset → what changed of its columns, where its `drift` is `evolve`: all its rows travel in the new shape."""
     ignored: dict[str, tuple[str, ...]]
     """Dataset → columns that are new on the master and left out, because its `drift` is `ignore`."""
+    failed_rules: tuple[FailedRule, ...]
+    """Quality rules that failed and did not refuse the release."""
+    held_back: dict[str, int]
+    """Dataset → how many of its rows are held back from every environment now."""
+    let_go: dict[str, int]
+    """Dataset → how many rows were held back before and are no longer."""
     dry_run: bool
     """Whether nothing was published because of `--dry-run`."""
 
@@ -54,6 +78,15 @@ class Published(Outcome):
             console.print(f"{dataset} has another shape, and travels with all its rows: {'; '.join(changes)}")
         for dataset, changes in self.ignored.items():
             console.print(f"left out of {dataset}: {'; '.join(changes)}")
+        for failed in self.failed_rules:
+            done = "held back" if failed.on_fail == "quarantine" else "published with a warning"
+            of = f"{count(failed.rows, 'row')} of {failed.dataset}" if failed.rows else failed.dataset
+            console.print(f"{done}: {of}, rule {failed.rule} ({failed.demand}): {'; '.join(failed.samples)}")
+        if self.held_back:
+            held = ", ".join(f"{count(rows, 'row')} of {dataset}" for dataset, rows in self.held_back.items())
+            console.print(f"held back from every environment: {held}; see `distributor quarantine list`")
+        for dataset, gone in self.let_go.items():
+            console.print(f"held back no longer: {count(gone, 'row')} of {dataset}")
 
 
 def publish(desk: Desk, dry_run: DryRun = False) -> Published:
@@ -77,6 +110,12 @@ def publish(desk: Desk, dry_run: DryRun = False) -> Published:
         phases=dict(result.phases),
         restarts=dict(result.restarts),
         ignored=dict(result.ignored),
+        failed_rules=tuple(
+            FailedRule.model_validate({name: getattr(finding, name) for name in FailedRule.model_fields})
+            for finding in result.judged.findings
+        ),
+        held_back=dict(result.judged.held),
+        let_go=dict(result.judged.let_go),
         dry_run=dry_run,
     )
 

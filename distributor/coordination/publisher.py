@@ -16,7 +16,7 @@ from distributor.capture.scans import Schedule
 from distributor.capture.watch import catalogue, watch
 from distributor.coordination.compacting import compact_until
 from distributor.coordination.presence import keep_present
-from distributor.errors import DistributorError, NotInitialisedError, UsageError
+from distributor.errors import DistributorError, NotInitialisedError, RuleFailedError, UsageError
 from distributor.ledger.engine import ledger_engine
 from distributor.ledger.processes import Trouble
 from distributor.messaging.patience import WaitAnew
@@ -71,9 +71,12 @@ class _Obstacle:
         trouble = self._trouble
         return dict(trouble.detail) if trouble else {}
 
-    def met(self, why: str) -> None:
-        """Publishing has failed. The beginning of a trouble is when it failed first."""
-        self._trouble = Trouble(self._trouble.since if self._trouble else now(), why)
+    def met(self, why: str) -> bool:
+        """Publishing has failed; whether for another reason than the last time. The beginning of a trouble is when it
+        failed first."""
+        known = self._trouble
+        self._trouble = Trouble(known.since if known else now(), why)
+        return known is None or known.why != why
 
     def passed(self) -> None:
         """Publishing goes on."""
@@ -133,6 +136,11 @@ def _publish(publisher: Publisher, obstacle: _Obstacle, scans: frozenset[str]) -
         _log.info("published", release=result.release, rows=result.rows, seconds=seconds)
         for dataset, changes in result.restarts.items():
             _log.warning("another shape, with all its rows", release=result.release, dataset=dataset, changes=changes)
+    for finding in result.judged.findings:
+        what = "held back" if finding.on_fail == "quarantine" else "published although a rule fails"
+        _log.warning(what, dataset=finding.dataset, rule=finding.rule, rows=finding.rows, why=str(finding))
+    if result.judged.let_go:
+        _log.info("held back no longer", rows=dict(result.judged.let_go))
     for dataset, missed in result.missed.items():
         if missed:
             why = "triggers had not recorded them: was something written with them switched off?"
@@ -142,8 +150,10 @@ def _publish(publisher: Publisher, obstacle: _Obstacle, scans: frozenset[str]) -
 def _patient(stopped: threading.Event, obstacle: _Obstacle) -> Retrying:
     def waiting(state: RetryCallState) -> None:
         why = str(state.outcome.exception()) if state.outcome else ""
-        obstacle.met(why)
-        _log.warning("publishing again", why=why)
+        news = obstacle.met(why)
+        # Rows wait for somebody, and may do so for long: that is said once, and stands in `status`.
+        if news or not isinstance(state.outcome and state.outcome.exception(), RuleFailedError):
+            _log.warning("publishing again", why=why)
 
     return Retrying(
         retry=retry_if_exception(_may_pass),
