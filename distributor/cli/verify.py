@@ -104,7 +104,7 @@ def _mend(desk: Desk, engine: Engine, asked: Asked, wanted: Plan, timeout: str |
     from distributor.verification.mending import write_lists
 
     verification = asked.verification
-    lists = write_lists(engine, desk.store, verification.release, wanted)
+    lists = write_lists(engine, desk.store, verification.environment, verification.release, wanted)
     return ask_and_wait(
         desk,
         verification.environment,

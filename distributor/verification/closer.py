@@ -15,7 +15,7 @@ ROWS_MOST = 200_000
 """Rows of one table, stored and expected together, that are looked at one by one; beyond that they are only counted."""
 
 Place = tuple[int, str]
-"""A release and a dataset: what members that drifted alike share."""
+"""A release, and `TableFinding.rows_of`: what members that drifted alike share."""
 Chosen = Callable[[TableFinding], Collection[int]]
 
 
@@ -49,7 +49,7 @@ def places(members: Mapping[str, MemberFinding], chosen: Chosen) -> dict[Place, 
     for member in members.values():
         for table in member.tables:
             if numbers := chosen(table):
-                found.setdefault((table.release, table.dataset), set()).update(numbers)
+                found.setdefault((table.release, table.rows_of), set()).update(numbers)
     return found
 
 
@@ -62,7 +62,7 @@ def with_leaves(member: MemberFinding, answer: Answer, expected: Mapping[Place, 
         if table.differs:
             sums = _stored(answer, table).sums
             stored = {leaf: sum_ for leaf, sum_ in sums.items() if bucket_of_leaf(leaf) in table.buckets}
-            everything = expected[table.release, table.dataset]
+            everything = expected[table.release, table.rows_of]
             right = {leaf: sum_ for leaf, sum_ in everything.items() if bucket_of_leaf(leaf) in table.buckets}
             leaves = differing(stored, right)
             table = replace(
@@ -86,7 +86,7 @@ def with_rows(
         if leaves_to_list(table):
             # Both slots tell of the leaves in which either of them differs.
             stored = [row for row in _stored(answer, table).rows if leaf_of(row[0]) in table.leaves]
-            everything = expected[table.release, table.dataset]
+            everything = expected[table.release, table.rows_of]
             right = {key: lanes for leaf in table.leaves for key, lanes in everything.get(leaf, {}).items()}
             wrong = wrong_rows(stored, right)
             table = replace(table, wrong=tuple(wrong), buckets=table.buckets if wrong else frozenset())

@@ -10,16 +10,16 @@ from datetime import timedelta
 from sqlalchemy import Engine
 
 from distributor.errors import RefusedError
-from distributor.ledger import releases
+from distributor.ledger import variants
 from distributor.ledger.engine import transaction
+from distributor.mapping.compiled import Compiled, compile_system
 from distributor.mapping.tables import SystemMapping
-from distributor.model.certificate import EMPTY_TABLE, Certificate, leaf_of
-from distributor.model.manifest import ZERO, Manifest
+from distributor.model.certificate import EMPTY_TABLE, Certificate, TableCertificate, leaf_of
+from distributor.model.manifest import ZERO
 from distributor.requests.expectations import Content, expected_certificate
 from distributor.requests.verifications import FIRST, Asked, Question
 from distributor.settings import Settings
 from distributor.store.base import Store
-from distributor.store.chunks import read_manifest
 from distributor.verification.answers import Answer, Key, Lanes, SlotAnswer, Sum, TableAnswer
 from distributor.verification.closer import (
     CHANGED_OVER,
@@ -106,7 +106,9 @@ class _Drill:
         self._shadow = shadow
         self._gathering = gathering
         self._hear = hear
-        self._manifests: dict[int, Manifest | None] = {ZERO: None}
+        self._environment = gathering.environment
+        self._contents: dict[int, Content] = {}
+        self._mapped: dict[Place, tuple[Compiled, TableCertificate]] = {}
 
     def round(self, round_: int, systems: Collection[str]) -> _Members:
         """What each of these systems is found to store."""
@@ -161,19 +163,28 @@ class _Drill:
 
     def _tables(self, mapping: SystemMapping, name: str, slot: SlotAnswer) -> list[TableFinding]:
         assert slot.release is not None
-        manifest = self._manifest(slot.release)
-        right = self._right(mapping, slot.release)
-        keys = {schema.dataset: schema.key for schema in manifest.schemas} if manifest else {}
+        content = self._content(slot.release)
+        right = self._right(mapping, content)
+        tables = compile_system(mapping, content.manifest) if content.manifest else ()
+        compiled = {table.name: table for table in tables}
         found = []
         for table in mapping.tables:
             stored = slot.tables.get(table.into, TableAnswer()).sums
-            expected = sums_of(right.tables.get(table.into, EMPTY_TABLE))
+            certified = right.tables.get(table.into, EMPTY_TABLE)
+            expected = sums_of(certified)
+            shape = compiled.get(table.into)
+            rows_of = table.dataset
+            if shape and not shape.is_the_datasets:
+                rows_of = shape.fingerprint
+                self._mapped[slot.release, rows_of] = (shape, certified)
             found.append(
                 TableFinding(
                     slot=name,
                     table=table.into,
                     dataset=table.dataset,
-                    key=keys.get(table.dataset, ()),
+                    source=table.source,
+                    rows_of=rows_of,
+                    key=shape.schema.key if shape else (),
                     release=slot.release,
                     rows_stored=rows_in(stored),
                     rows_expected=rows_in(expected),
@@ -182,11 +193,10 @@ class _Drill:
             )
         return found
 
-    def _right(self, mapping: SystemMapping, release: int) -> Certificate:
-        if release == ZERO:
+    def _right(self, mapping: SystemMapping, content: Content) -> Certificate:
+        if content.manifest is None:
             return Certificate()
         with transaction(self._engine) as conn:
-            content = Content(releases.release(conn, release).manifest, self._manifest(release))
             return expected_certificate(conn, self._store, mapping, content)
 
     def _leaves(self, round_: int, side: Expected, members: _Members) -> _Members:
@@ -219,26 +229,33 @@ class _Drill:
             self._hear(system, word)
 
     def _expected_leaves(self, side: Expected, place: Place, buckets: set[int]) -> dict[int, Sum]:
-        manifest = self._with(place)
-        return side.leaves(place[0], manifest, place[1], buckets) if manifest else {}
+        content = self._content(place[0])
+        if place in self._mapped:
+            table, certified = self._mapped[place]
+            return side.shaped_leaves(content, table, certified, buckets)
+        return side.leaves(content, place[1], buckets) if _has(content, place[1]) else {}
 
     def _expected_rows(self, side: Expected, place: Place, leaves: set[int]) -> dict[int, dict[Key, Lanes]]:
         """Leaf → key → lanes."""
-        manifest = self._with(place)
+        content = self._content(place[0])
+        rows: Mapping[Key, Lanes] = {}
+        if place in self._mapped:
+            rows = side.shaped_rows(content, self._mapped[place][0], leaves)
+        elif _has(content, place[1]):
+            rows = side.rows(content, place[1], leaves)
         found: dict[int, dict[Key, Lanes]] = {}
-        for key, lanes in side.rows(place[0], manifest, place[1], leaves).items() if manifest else ():
+        for key, lanes in rows.items():
             found.setdefault(leaf_of(key), {})[key] = lanes
         return found
 
-    def _with(self, place: Place) -> Manifest | None:
-        """The manifest, if that release has that dataset at all."""
-        release, dataset = place
-        manifest = self._manifest(release)
-        return manifest if manifest and dataset in manifest.certificate.tables else None
-
-    def _manifest(self, release: int) -> Manifest | None:
-        if release not in self._manifests:
+    def _content(self, release: int) -> Content:
+        """What the environment takes for a release."""
+        if release not in self._contents:
             with transaction(self._engine) as conn:
-                sha256 = releases.release(conn, release).manifest
-            self._manifests[release] = read_manifest(self._store, sha256)
-        return self._manifests[release]
+                sha256 = variants.manifest(conn, self._environment, release)
+            self._contents[release] = Content.read(self._store, sha256)
+        return self._contents[release]
+
+
+def _has(content: Content, dataset: str) -> bool:
+    return content.manifest is not None and dataset in content.manifest.certificate.tables

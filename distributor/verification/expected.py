@@ -1,12 +1,13 @@
 """What a release says of leaves, rows and whole rows: from the released image, computed in SQL, in one snapshot.
 
-The image is of the newest release. For an older one the net delta of the chain down to it is laid over it: keys that
-it touches are left out of the image, and their older rows come from the delta.
+The image is of the newest release. For an older one, or for a variant, the net delta of the chain from there to it is
+laid over it: keys that it touches are left out of the image, and their rows come from the delta. Rows of a table that
+is not the dataset as it is go through the table's mapping on the way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,19 +22,22 @@ from distributor.capture.fixed import clear_errors
 from distributor.errors import DistributorError
 from distributor.ledger import releases
 from distributor.ledger.engine import transaction
-from distributor.model.certificate import BUCKETS, LANE
+from distributor.mapping.compiled import Compiled
+from distributor.model.certificate import BUCKETS, LANE, TableCertificate
 from distributor.model.dataset import DatasetSchema
-from distributor.model.manifest import ZERO, Manifest
 from distributor.publishing.image import image_table
+from distributor.requests.expectations import Content
 from distributor.store.base import Store
 from distributor.store.chain import walk
-from distributor.store.chunks import AFTER, BEFORE, OP, Op, read_manifest
+from distributor.store.chunks import AFTER, BEFORE, OP, Op
 from distributor.store.compose import net_delta
 from distributor.verification.answers import Key, Lanes, Sum
 from distributor.verification.comparison import bucket_of_leaf, differing, folded, sums_of
+from distributor.verification.shaped import shaped, summed
 
 _WHERE = "ledger, released image"
 _MOST_OCTETS = 128
+_PIECE_ROWS = 10_000
 # Keeps the planner from writing an expression out once for each use, as OFFSET 0 would; but that also keeps a scan from
 # being shared among workers. Volatile, parallel safe, and cheap.
 _FENCE = sql.SQL("pg_is_in_recovery() AS fence")
@@ -43,7 +47,7 @@ _BYTES_ARE_NUMBERS = 180000
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """A dataset at a release. `older` names the tables that are laid over the image; None: the image itself."""
+    """A dataset in a content. `older` names the tables that are laid over the image; None: the image itself."""
 
     schema: DatasetSchema
     older: int | None
@@ -56,21 +60,20 @@ class Expected:
         self._conn = conn
         self._store = store
         self._head = head
-        self._newest = read_manifest(store, head.manifest)
-        self._sources: dict[tuple[int, str], _Source] = {}
+        self._sources: dict[tuple[str | None, str], _Source] = {}
         if conn.info.server_version >= _BYTES_ARE_NUMBERS:
             self._hash, lanes = sql.SQL("decode({}, 'hex')"), ("substr(hash, 1, 8)", "substr(hash, 9, 8)")
         else:
             self._hash, lanes = sql.SQL("('x' || {})::bit(128)"), ("hash::bit(64)", "(hash << 64)::bit(64)")
         self._lanes = [sql.SQL(lane + "::bigint") for lane in lanes]
 
-    def leaves(self, release: int, manifest: Manifest, dataset: str, buckets: Collection[int]) -> dict[int, Sum]:
+    def leaves(self, content: Content, dataset: str, buckets: Collection[int]) -> dict[int, Sum]:
         """Rows and lanes per leaf, of all leaves with rows in the given buckets.
 
         Raises DistributorError when the image is not what the manifest's certificate says.
         """
-        source, only = self._source(release, manifest, dataset), set(buckets)
-        octets = [f"{octet:02x}" for octet in range(256) if octet % BUCKETS in only]
+        source, only = self._source(content, dataset), set(buckets)
+        octets = _octets(only)
         # To hash every row at once is quicker than to look first which are wanted, when most are.
         wanted = octets if len(octets) < _MOST_OCTETS else None
         query = sql.SQL("SELECT leaf, count(*), sum({}), sum({}) FROM {} GROUP BY leaf").format(
@@ -81,18 +84,28 @@ class Expected:
             for leaf, rows, first, second in self._rows_of(query)
         }
         found = {leaf: sums for leaf, sums in found.items() if bucket_of_leaf(leaf) in only}
-        certified = sums_of(manifest.certificate.tables[dataset])
-        if differing(folded(found), {bucket: sums for bucket, sums in certified.items() if bucket in only}):
-            raise DistributorError(
-                f"the released image of {dataset} is not as release {release} is certified: it was altered",
-                where=_WHERE,
-                mend="Restore the ledger's database from a backup; what systems store is not compared with this.",
-            )
+        assert content.manifest is not None
+        _check_image(content, dataset, found, content.manifest.certificate.tables[dataset], only)
         return found
 
-    def rows(self, release: int, manifest: Manifest, dataset: str, leaves: Collection[int]) -> dict[Key, Lanes]:
+    def shaped_leaves(
+        self, content: Content, table: Compiled, certified: TableCertificate, buckets: Collection[int]
+    ) -> dict[int, Sum]:
+        """The same of a mapped table, whose expected certificate is given."""
+        only = set(buckets)
+        found = summed(shaped(table, self._pieces(content, table.source.dataset, _octets(only))))
+        found = {leaf: sums for leaf, sums in found.items() if bucket_of_leaf(leaf) in only}
+        _check_image(content, table.source.dataset, found, certified, only)
+        return found
+
+    def shaped_rows(self, content: Content, table: Compiled, leaves: Collection[int]) -> dict[Key, Lanes]:
+        """Key → lanes of every row of a mapped table in the given leaves."""
+        digits = [f"{leaf:04x}" for leaf in sorted(leaves)]
+        return dict(shaped(table, self._pieces(content, table.source.dataset, digits)))
+
+    def rows(self, content: Content, dataset: str, leaves: Collection[int]) -> dict[Key, Lanes]:
         """Key → lanes of every row of the given leaves."""
-        source = self._source(release, manifest, dataset)
+        source = self._source(content, dataset)
         query = sql.SQL("SELECT {}, {}, {} FROM {}").format(
             sql.SQL(", ").join(_c(at) for at in source.schema.key_positions),
             *self._lanes,
@@ -100,9 +113,9 @@ class Expected:
         )
         return {tuple(key): (first % LANE, second % LANE) for *key, first, second in self._rows_of(query)}
 
-    def whole(self, release: int, manifest: Manifest, dataset: str, keys: Sequence[Key]) -> dict[Key, Sequence[Any]]:
+    def whole(self, content: Content, dataset: str, keys: Sequence[Key]) -> dict[Key, Sequence[Any]]:
         """Key → all columns, of those of the keys that the release has."""
-        source = self._source(release, manifest, dataset)
+        source = self._source(content, dataset)
         schema = source.schema
         given = sql.SQL("unnest({}) AS d({})").format(
             sql.SQL(", ").join(
@@ -134,18 +147,33 @@ class Expected:
         columns = [_c(at) for at in range(len(schema.columns))]
         name = sql.Literal(f"{len(schema.dataset.encode())}:{schema.dataset}")
         row = sql.SQL("md5({})").format(sql.SQL(" || ").join([name, *map(_field, columns)]))
-        key = sql.SQL(" || ").join(_field(columns[at]) for at in schema.key_positions)
-        listed = sql.SQL(", ").join(columns)
+        return sql.SQL("(SELECT {}, leaf, {} AS hash, {} FROM {}) AS hashes").format(
+            sql.SQL(", ").join(columns), self._hash.format(row), _FENCE, self._placed(source, wanted)
+        )
+
+    def _placed(self, source: _Source, wanted: Sequence[str] | None) -> sql.Composed:
+        """The rows with their leaves, and with a condition behind it."""
+        columns = [_c(at) for at in range(len(source.schema.columns))]
+        key = sql.SQL(" || ").join(_field(columns[at]) for at in source.schema.key_positions)
         rows = sql.SQL("(SELECT {}, substr(md5({}), 1, 4) AS leaf, {} FROM {}) AS placed").format(
-            listed, key, _FENCE, self._relation(source)
+            sql.SQL(", ").join(columns), key, _FENCE, self._relation(source)
         )
-        chosen: sql.SQL | sql.Composed = sql.SQL("")
-        if wanted is not None:
-            length = len(wanted[0]) if wanted else 0
-            chosen = sql.SQL(" WHERE left(leaf, {}) = ANY({}::text[])").format(length, list(wanted))
-        return sql.SQL("(SELECT {}, leaf, {} AS hash, {} FROM {}{}) AS hashes").format(
-            listed, self._hash.format(row), _FENCE, rows, chosen
-        )
+        if wanted is None:
+            return rows
+        length = len(wanted[0]) if wanted else 0
+        return sql.SQL("{} WHERE left(leaf, {}) = ANY({}::text[])").format(rows, length, list(wanted))
+
+    def _pieces(self, content: Content, dataset: str, wanted: Sequence[str]) -> Iterator[pa.Table]:
+        """Whole rows of the leaves that begin with one of these digits, in the dataset's columns."""
+        source = self._source(content, dataset)
+        names = source.schema.column_names
+        listed = sql.SQL(", ").join(_c(at) for at in range(len(names)))
+        query = sql.SQL("SELECT {} FROM {}").format(listed, self._placed(source, wanted))
+        with clear_errors(_WHERE), self._conn.cursor("pieces") as cursor:
+            cursor.execute(query)
+            while rows := cursor.fetchmany(_PIECE_ROWS):
+                columns = [pa.array(column, pa.string()) for column in zip(*rows, strict=True)]
+                yield pa.table(columns, names=list(names))
 
     def _relation(self, source: _Source) -> sql.Composed:
         """A dataset's rows as columns c0, c1, …"""
@@ -169,21 +197,21 @@ class Expected:
         )
         yield sql.SQL("{} AS t").format(_older(source.older))
 
-    def _source(self, release: int, manifest: Manifest, dataset: str) -> _Source:
-        place = (release, dataset)
+    def _source(self, content: Content, dataset: str) -> _Source:
+        place = (content.sha256, dataset)
         if place not in self._sources:
-            number = None if release == self._head.number else len(self._sources)
-            source = _Source(manifest.schema_of(dataset), number)
+            number = None if content.sha256 == self._head.manifest else len(self._sources)
+            assert content.manifest is not None
+            source = _Source(content.manifest.schema_of(dataset), number)
             if number is not None:
-                self._lay_over(release, source, number)
+                self._lay_over(content, source, number)
             self._sources[place] = source
         return self._sources[place]
 
-    def _lay_over(self, release: int, source: _Source, number: int) -> None:
-        """Fills the two tables of what differs between the newest release and an older one."""
+    def _lay_over(self, content: Content, source: _Source, number: int) -> None:
+        """Fills the two tables of what differs between the newest release and another content."""
         schema = source.schema
-        sha256 = self._sha256(release)
-        chain = walk(self._store, sha256, release, self._head.manifest, self._head.number)
+        chain = walk(self._store, content.sha256, content.release, self._head.manifest, self._head.number)
         keys = [_c(at) for at in range(len(schema.key))]
         columns = [sql.Identifier(name) for name in schema.column_names]
         for table, names in ((_touched(number), keys), (_older(number), columns)):
@@ -197,12 +225,6 @@ class Expected:
         for table, names in ((_touched(number), keys), (_older(number), [sql.Identifier(n) for n in schema.key])):
             self._execute(sql.SQL("ALTER TABLE {} ADD PRIMARY KEY ({})").format(table, sql.SQL(", ").join(names)))
             self._execute(sql.SQL("ANALYZE {}").format(table))
-
-    def _sha256(self, release: int) -> str | None:
-        if release == ZERO:
-            return None
-        found = self._rows_of(sql.SQL("SELECT manifest FROM ledger.releases WHERE number = {}").format(release))
-        return str(found[0][0])
 
     def _insert(self, table: sql.Composable, columns: Sequence[Any]) -> None:
         arrays = sql.SQL(", ").join(sql.SQL("%b::text[]") for _ in columns)
@@ -230,6 +252,21 @@ def expected_side(engine: Engine, store: Store) -> Iterator[Expected]:
         # One big scan and 65,536 groups: compiling takes longer than it saves, and groups belong into memory.
         raw.execute("SET LOCAL jit = off; SET LOCAL work_mem = '64MB'")
         yield Expected(raw, store, head)
+
+
+def _check_image(
+    content: Content, dataset: str, found: Mapping[int, Sum], certified: TableCertificate, only: Collection[int]
+) -> None:
+    if differing(folded(found), {bucket: sums for bucket, sums in sums_of(certified).items() if bucket in only}):
+        raise DistributorError(
+            f"the released image of {dataset} is not as release {content.release} is certified: it was altered",
+            where=_WHERE,
+            mend="Restore the ledger's database from a backup; what systems store is not compared with this.",
+        )
+
+
+def _octets(buckets: Collection[int]) -> list[str]:
+    return [f"{octet:02x}" for octet in range(256) if octet % BUCKETS in buckets]
 
 
 def _field(text: sql.Composable) -> sql.Composed:

@@ -25,13 +25,16 @@ class Outcome(StrEnum):
 class TableFinding:
     """One table of one slot. `wrong` is None as long as single rows were not looked at; nobody does at too many.
 
-    `key` names the columns of the key; empty when the release does not have the dataset. `rows_near`: rows of the
-    differing leaves, stored and expected together.
+    `source` is the dataset whose rows it is made of; `rows_of` is that too where they are stored as they are, else the
+    fingerprint of the mapping: tables that share it have the same rows. `key` names the table's own key columns; empty
+    when nothing was released yet. `rows_near`: rows of the differing leaves, stored and expected together.
     """
 
     slot: str
     table: str
     dataset: str
+    source: str
+    rows_of: str
     key: tuple[str, ...]
     release: int
     rows_stored: int

@@ -34,6 +34,7 @@ class Gathering:
         self._deadline = time.monotonic() + patience.total_seconds()
         self._patience = patience
         self._hear = hear
+        self.environment = asked.verification.environment
         self.silent: dict[str, str] = {}
 
     def ask(self, round_: int, depth: AuditDepth, questions: Mapping[str, Question]) -> None:

@@ -9,13 +9,14 @@ from typing import Any
 import pyarrow as pa
 from sqlalchemy import Engine
 
-from distributor.ledger import releases
+from distributor.ledger import variants
 from distributor.ledger.engine import transaction
 from distributor.model.dataset import DatasetSchema
 from distributor.model.manifest import ZERO, Chunk
 from distributor.model.repair import Repair
+from distributor.requests.expectations import Content
 from distributor.store.base import Store
-from distributor.store.chunks import CHUNK_ROWS, Op, changeset_schema, read_manifest, write_chunk
+from distributor.store.chunks import CHUNK_ROWS, Op, changeset_schema, write_chunk
 from distributor.verification.answers import Key
 from distributor.verification.comparison import in_order
 from distributor.verification.expected import expected_side
@@ -64,19 +65,24 @@ def plan(findings: Findings) -> Plan:
     return Plan(lists, anew, left_out)
 
 
-def write_lists(engine: Engine, store: Store, release: int, wanted: Plan) -> dict[str, str]:
-    """System → sha256 of its repair list, which lies in the store then. Raises StoreError, UnreachableError."""
+def write_lists(engine: Engine, store: Store, environment: str, release: int, wanted: Plan) -> dict[str, str]:
+    """System → sha256 of its repair list, which lies in the store then. Raises StoreError, UnreachableError.
+
+    Lists are of datasets' rows, whatever a system makes of them.
+    """
     if not wanted.lists:
         return {}
     with transaction(engine) as conn:
-        sha256 = releases.release(conn, release).manifest
-    manifest = read_manifest(store, sha256)
+        content = Content.read(store, variants.manifest(conn, environment, release))
+    sha256, manifest = content.sha256, content.manifest
+    assert sha256 is not None
+    assert manifest is not None
     everything: dict[str, set[Key]] = {}
     for datasets in wanted.lists.values():
         for dataset, keys in datasets.items():
             everything.setdefault(dataset, set()).update(keys)
     with expected_side(engine, store) as side:
-        right = {dataset: side.whole(release, manifest, dataset, list(keys)) for dataset, keys in everything.items()}
+        right = {dataset: side.whole(content, dataset, list(keys)) for dataset, keys in everything.items()}
     found = {}
     for system, datasets in wanted.lists.items():
         chunks = [
@@ -112,7 +118,7 @@ def _can_be_listed(key: Key) -> bool:
 def _wrong_keys(member: MemberFinding) -> KeysByDataset:
     found: dict[str, set[Key]] = {}
     for table in member.differing:
-        found.setdefault(table.dataset, set()).update(row.key for row in table.wrong or ())
+        found.setdefault(table.source, set()).update(row.key for row in table.wrong or ())
     return {dataset: sorted(keys, key=in_order) for dataset, keys in sorted(found.items())}
 
 

@@ -10,6 +10,11 @@ import pytest
 
 from distributor.errors import DistributorError
 from distributor.ledger.engine import ledger_engine
+from distributor.mapping.compiled import Compiled, compile_table
+from distributor.mapping.tables import ColumnMapping, TableMapping
+from distributor.model.certificate import TableCertificate
+from distributor.model.types import LogicalType
+from distributor.requests.expectations import Content
 from distributor.verification.answers import Sum
 from distributor.verification.expected import expected_side
 from tests.capture.master import datasets, run
@@ -42,6 +47,11 @@ def history(database: Callable[[], str], tmp_path: Path) -> tuple[Estate, list[d
     return estate, known
 
 
+def at(estate: Estate, release: int) -> Content:
+    found = estate.scalar(estate.ledger, f"SELECT manifest FROM ledger.releases WHERE number = {release}")
+    return Content.read(estate.store, str(found))
+
+
 def field(value: str | None) -> bytes:
     return b"-" if value is None else str(len(value.encode())).encode() + b":" + value.encode()
 
@@ -72,26 +82,26 @@ def test_leaves_rows_and_whole_rows_at_every_release(
 ) -> None:
     estate, known = history
     engine = ledger_engine(estate.ledger)
-    manifest = estate.manifest(
-        str(estate.scalar(estate.ledger, f"SELECT manifest FROM ledger.releases WHERE number = {release}"))
-    )
+    content = at(estate, release)
+    manifest = content.manifest
+    assert manifest
     rows = known[release - 1]["items"]
     with expected_side(engine, estate.store) as side:
-        everything = side.leaves(release, manifest, "items", range(64))
+        everything = side.leaves(content, "items", range(64))
         assert everything == leaves("items", rows, set(range(64)))
-        assert side.leaves(release, manifest, "items", [3, 60]) == leaves("items", rows, {3, 60})
-        assert side.leaves(release, manifest, "items", []) == {}
+        assert side.leaves(content, "items", [3, 60]) == leaves("items", rows, {3, 60})
+        assert side.leaves(content, "items", []) == {}
         chosen = sorted(everything)[:100]
         right = {key: lanes("items", row) for key, row in rows.items() if leaf(key) in chosen}
-        assert side.rows(release, manifest, "items", chosen) == right
+        assert side.rows(content, "items", chosen) == right
         asked: list[Row] = [("P7", "1"), ("P10", "1"), ("new", "1"), ("never", "2"), ("late", "0"), ("P1", "1")]
-        found = side.whole(release, manifest, "items", asked)
+        found = side.whole(content, "items", asked)
         assert {key: tuple(row) for key, row in found.items()} == {k: rows[k] for k in asked if k in rows}
         # Every bucket of the manifest is the fold of its leaves, at an older release too.
         certificate = manifest.certificate.tables["items"]
         assert {leaf // 256 % 64 for leaf in everything} == certificate.buckets.keys()
         assert sum(rows for rows, _, _ in everything.values()) == certificate.total.rows
-        prices = side.leaves(release, manifest, "prices", range(64))
+        prices = side.leaves(content, "prices", range(64))
         assert prices == leaves("prices", known[release - 1].get("prices", {}), set(range(64)))
     engine.dispose()
 
@@ -99,11 +109,11 @@ def test_leaves_rows_and_whole_rows_at_every_release(
 def test_a_publish_meanwhile_is_not_seen(history: tuple[Estate, list[dict[str, Rows]]]) -> None:
     estate, known = history
     engine = ledger_engine(estate.ledger)
-    manifest = estate.head()
+    content = at(estate, 4)
     with expected_side(engine, estate.store) as side:
         estate.run("UPDATE items SET hash = -1")
         assert estate.publish().release == 5
-        assert side.leaves(4, manifest, "items", range(64)) == leaves("items", known[3]["items"], set(range(64)))
+        assert side.leaves(content, "items", range(64)) == leaves("items", known[3]["items"], set(range(64)))
     engine.dispose()
 
 
@@ -114,5 +124,51 @@ def test_an_image_that_was_altered_is_not_what_anybody_is_compared_with(
     run(estate.ledger, "UPDATE image.items SET hash = '7.25' WHERE sku = 'P20'")
     engine = ledger_engine(estate.ledger)
     with expected_side(engine, estate.store) as side, pytest.raises(DistributorError, match="it was altered"):
-        side.leaves(4, estate.head(), "items", range(64))
+        side.leaves(at(estate, 4), "items", range(64))
     engine.dispose()
+
+
+def mapped(content: Content) -> Compiled:
+    """Renamed keys in another order, a computed column, and not all rows."""
+    columns = (
+        ColumnMapping(name="Größe", expr="leaf"),
+        ColumnMapping(name="label", expr='lower("Name, of ""it""") || \'!\'', type=LogicalType.parse("text")),
+        ColumnMapping(name="no", expr="sku"),
+    )
+    assert content.manifest
+    where = "hash > 100 OR hash IS NULL"
+    mapping = TableMapping(dataset="items", into="articles", where=where, columns=columns)
+    return compile_table("pos", mapping, content.manifest.schema_of("items"))
+
+
+@pytest.mark.parametrize("release", [4, 2])
+def test_leaves_and_rows_of_a_mapped_table(history: tuple[Estate, list[dict[str, Rows]]], release: int) -> None:
+    estate, known = history
+    engine = ledger_engine(estate.ledger)
+    content = at(estate, release)
+    table = mapped(content)
+    rows: dict[Row, Row] = {
+        (sku, leaf_): (leaf_, None if name is None else name.lower() + "!", sku)
+        for (sku, leaf_), (_, _, name, hash_) in known[release - 1]["items"].items()
+        if hash_ is None or float(hash_) > 100
+    }
+    everything = leaves("items", rows, set(range(64)))
+    certified = TableCertificate.model_validate({"buckets": _folded(everything)})
+    with expected_side(engine, estate.store) as side:
+        assert side.shaped_leaves(content, table, certified, range(64)) == everything
+        assert side.shaped_leaves(content, table, certified, [3, 60]) == leaves("items", rows, {3, 60})
+        assert side.shaped_leaves(content, table, certified, []) == {}
+        chosen = sorted(everything)[:100]
+        right = {key: lanes("items", row) for key, row in rows.items() if leaf(key) in chosen}
+        assert side.shaped_rows(content, table, chosen) == right
+        with pytest.raises(DistributorError, match="it was altered"):
+            side.shaped_leaves(content, table, TableCertificate(), range(64))
+    engine.dispose()
+
+
+def _folded(found: dict[int, Sum]) -> dict[int, list[object]]:
+    buckets: dict[int, list[int]] = {}
+    for number, (rows, first, second) in found.items():
+        sums = buckets.setdefault(number // 256 % 64, [0, 0, 0])
+        buckets[number // 256 % 64] = [sums[0] + rows, (sums[1] + first) % 2**64, (sums[2] + second) % 2**64]
+    return {at: [rows, f"{first:016x}", f"{second:016x}"] for at, (rows, first, second) in buckets.items()}
