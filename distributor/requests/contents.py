@@ -58,10 +58,11 @@ def wanted_content(
     plain = Content.read(store, releases.release(conn, number).manifest)
     assert plain.manifest is not None
     held = _still_held(conn, store, state.name, plain)
+    why = ""
     for _ in range(_ROUNDS):
         content = plain
         if held:
-            _check_budget(settings, state.name, held, plain.manifest)
+            _check_budget(settings, state.name, held, plain.manifest, why)
             content = _variant(conn, settings, store, state, plain, shown, held, names)
         else:
             variants.forget(conn, state.name, number)
@@ -69,6 +70,7 @@ def wanted_content(
             return Wanted(content, _expected(conn, settings, store, content, names, shown))
         except UnfitRowsError as error:
             held = _with(conn, state.name, number, error, held)
+            why = str(error)
     raise RefusedError(f"rows of release {number} still do not fit after {_ROUNDS} rounds", where=state.name)
 
 
@@ -151,13 +153,17 @@ def _compiled(settings: Settings, system: str, manifest: Manifest) -> tuple[Comp
     return compile_system(settings.mapping(system), manifest)
 
 
-def _check_budget(settings: Settings, environment: str, held: Mapping[str, set[Key]], manifest: Manifest) -> None:
+def _check_budget(
+    settings: Settings, environment: str, held: Mapping[str, set[Key]], manifest: Manifest, why: str
+) -> None:
     for dataset, keys in held.items():
         rows = manifest.certificate.tables[dataset].total.rows
         most = settings.quarantine.most(rows)
         if len(keys) > most:
+            told = f": {why}" if why else ""
             raise RefusedError(
-                f"{len(keys):,} rows of {dataset} would be held back from {environment}; of {rows:,} rows {most:,} may",
+                f"{len(keys):,} rows of {dataset} would be held back from {environment}; of {rows:,} rows {most:,}"
+                f" may{told}",
                 where="quarantine",
                 mend="Mend the rows on the master, or the mapping; or raise the budget in [quarantine].",
             )
