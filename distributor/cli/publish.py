@@ -99,8 +99,7 @@ def publish(desk: Desk, dry_run: DryRun = False) -> Published:
     with _heard(desk) as hear:
         result = make_release(desk.settings, desk.store, dry_run=dry_run, progress=hear)
     if result.release is not None and not dry_run:
-        shapes = {"restarts": dict(result.restarts)} if result.restarts else {}
-        desk.note("publish", release=result.release, rows=result.rows, **shapes)
+        desk.note("publish", release=result.release, rows=result.rows)
     return Published(
         release=result.release,
         manifest=result.manifest,

@@ -23,7 +23,7 @@ from distributor.publishing.carrying import Carrying
 from distributor.publishing.joining import join
 from distributor.publishing.looking import look
 from distributor.publishing.mapped import mapped
-from distributor.publishing.missing import record_missed
+from distributor.publishing.missing import record_missed, record_restarts
 from distributor.publishing.parent import Parent, next_manifest
 from distributor.publishing.result import Progress, PublishResult, Stopwatch
 from distributor.quality.delivery import Delivery
@@ -161,6 +161,7 @@ class Publisher:
         with watch.phase("release"):
             insert_release(ledger, manifest, sha256, rows=result.rows, traceparent=current_traceparent())
             record_missed(ledger, result.missed, manifest.release)
+            record_restarts(ledger, result.restarts, manifest.release)
         self._newest = sha256, manifest
         return replace(result, release=manifest.release, manifest=sha256)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+import psycopg
 import pytest
 
 from distributor.errors import SchemaError
@@ -13,7 +14,7 @@ from distributor.model.manifest import Counts
 from distributor.settings.models import Dataset
 from distributor.store.compose import net_delta
 from distributor.store.ways import Ways
-from tests.capture.master import journal
+from tests.capture.master import install_capture, journal
 from tests.publishing.estate import Estate, texts
 
 PRODUCTS = "CREATE TABLE products (id int PRIMARY KEY, name text NOT NULL, price numeric(10,2))"
@@ -82,6 +83,18 @@ def test_evolve_carries_the_dataset_anew_in_its_new_shape(estate: Estate, change
     estate.run("UPDATE brands SET name = 'c'")
     assert estate.publish().restarts == {}
     assert estate.head().restarts == {}
+
+
+def test_writes_fail_from_the_renaming_of_a_key_until_capture_is_installed_again(estate: Estate) -> None:
+    estate.run("ALTER TABLE products RENAME COLUMN id TO number")
+    with pytest.raises(psycopg.errors.UndefinedColumn):
+        estate.run("UPDATE products SET name = 'x' WHERE number = 1")
+    install_capture(estate.master, estate.settings.master.datasets)
+    estate.run("UPDATE products SET name = 'x' WHERE number = 1")
+    assert estate.publish().release == 2
+    estate.run("UPDATE products SET name = 'y' WHERE number = 1")
+    result = estate.publish()
+    assert (result.whole, result.counts["products"]) == ((), Counts(updates=1))
 
 
 def test_an_empty_table_that_evolves_is_a_release_too(estate: Estate) -> None:
