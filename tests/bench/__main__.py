@@ -16,17 +16,18 @@ from statistics import median
 
 from rich.console import Console
 
-from tests.bench import deltas, flips, growth, laggard, proof, rollback, skew
+from tests.bench import deltas, flips, growth, laggard, loaders, proof, rollback, skew
 from tests.bench.lab import Carried, running_lab
 from tests.bench.machine import machine
 from tests.bench.page import page
 from tests.bench.report import Report
 
 USUAL = ("deltas", "growth", "skew", "memory", "rollback")
-PARTS = (*USUAL, "laggard", "flips", "proof")
+PARTS = (*USUAL, "loaders", "laggard", "flips", "proof")
 _ON_THE_SIX = {"deltas", "growth", "skew", "memory"}
 FULL, QUICK = 1_000_000, 20_000
 ROLLBACK_SHARE = 10
+LOADERS_SHARE = 5
 """The estate of seven systems has a tenth of the products: what is measured there follows the change alone."""
 SEED = 7
 
@@ -62,6 +63,8 @@ class Bench:
         if "rollback" in self.parts:
             products = self.sizes.rollback_products
             self.report.rollback = rollback.measure(self.directory / "seven", products, SEED, self.say)
+        if "loaders" in self.parts:
+            self.report.loaders = loaders.measure(self.directory / "loaders", self.products // LOADERS_SHARE, self.say)
         if "laggard" in self.parts:
             releases = self.sizes.releases
             self.report.laggard = laggard.measure(self.directory / "laggard", self.products, releases, SEED, self.say)

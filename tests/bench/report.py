@@ -16,6 +16,7 @@ from tests.bench.flips import Flips
 from tests.bench.growth import Growth
 from tests.bench.lab import FLIP_LEAD, KEEP_PREVIOUS, QUIET_PERIOD, SYSTEMS
 from tests.bench.laggard import Laggard
+from tests.bench.loaders import Loaders
 from tests.bench.machine import load_average, machine
 from tests.bench.proof import Proof
 from tests.bench.rollback import Rollback
@@ -32,6 +33,7 @@ class Report:
     growth: Growth | None = None
     skew: Skew | None = None
     rollback: Rollback | None = None
+    loaders: Loaders | None = None
     laggard: Laggard | None = None
     flips: Flips | None = None
     proof: Proof | None = None
@@ -56,6 +58,7 @@ class Report:
             "reader_p99_ratio": self.skew and self.skew.ratio,
             "skew": self.skew and asdict(self.skew),
             "rollback": self.rollback and asdict(self.rollback),
+            "loaders": self.loaders and self.loaders.as_json(),
             "laggard_ratio": self.laggard and self.laggard.ratio,
             "laggard": self.laggard and asdict(self.laggard),
             "flips": self.flips and {"histogram_bounds_ms": BUCKETS_MS, **asdict(self.flips)},
@@ -105,7 +108,7 @@ class Report:
     def figures(self) -> Iterator[Figure]:
         """Each figure beside its target."""
         yield from deltas.figures(self.deltas)
-        for part in (self.growth, self.skew, self.rollback, self.laggard, self.flips, self.proof):
+        for part in (self.growth, self.skew, self.rollback, self.loaders, self.laggard, self.flips, self.proof):
             if part:
                 yield from part.figures()
         if self.publisher_rss_mb is not None and self.consumer_rss_mb is not None:

@@ -44,7 +44,7 @@ class MariaDBServer:
             cursor.execute(statement)
 
 
-def connected(url: str, *, autocommit: bool = True) -> pymysql.Connection:
+def connected(url: str, *, autocommit: bool = True, local_infile: bool = False) -> pymysql.Connection:
     """A connection to the database of a URL."""
     parts = urlsplit(url)
     return pymysql.connect(
@@ -54,6 +54,7 @@ def connected(url: str, *, autocommit: bool = True) -> pymysql.Connection:
         password=unquote(parts.password or ""),
         database=parts.path[1:],
         autocommit=autocommit,
+        local_infile=local_infile,
     )
 
 
