@@ -15,6 +15,7 @@ from consumers.conformance.hands import flip, load
 from consumers.conformance.samples import PRICE_TABLE, TABLES, batch, numbered_rows
 from consumers.main import load_adapter
 from distributor.errors import ConfigError, SystemAlteredError, UnreachableError
+from distributor.local.processes import free_port
 from distributor.local.redis import LocalRedis
 from distributor.settings import MemberSettings, load_settings
 from tests.adapters.test_redis import RedisSeat, seats
@@ -244,7 +245,7 @@ def test_a_cluster_is_refused(services_directory: Path, monkeypatch: pytest.Monk
     def clustered(server: LocalRedis) -> None:
         write_files(server)
         with (server.directory / "redis.conf").open("a") as config:
-            config.write("cluster-enabled yes\n")
+            config.write(f"cluster-enabled yes\ncluster-port {free_port()}\n")
 
     monkeypatch.setattr(LocalRedis, "_write_files", clustered)
     with LocalRedis(services_directory / "redis-cluster", durable=False) as server:
