@@ -26,7 +26,7 @@ from distributor.rollout.member_row import MemberRow, SlotName
 from distributor.telemetry import clock
 
 ROWS_PER_STEP = 250
-"""Readers wait while a step runs, a millisecond or two: so many rows are written in it."""
+"""Readers wait while a step runs: so many rows are written in it."""
 _COPIED_PER_STEP = 4000
 """Rows. Pieces are larger in a larger table, and fewer of them are copied in one step."""
 _ASKED_PER_STEP = 256
