@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -31,6 +31,7 @@ from distributor.store.base import Store
 from distributor.store.chain import walk
 from distributor.store.chunks import AFTER, BEFORE, OP, Op
 from distributor.store.compose import net_delta
+from distributor.store.ways import Ways
 from distributor.verification.answers import Key, Lanes, Sum
 from distributor.verification.comparison import bucket_of_leaf, differing, folded, sums_of
 from distributor.verification.shaped import shaped, summed
@@ -47,10 +48,12 @@ _BYTES_ARE_NUMBERS = 180000
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """A dataset in a content. `older` names the tables that are laid over the image; None: the image itself."""
+    """A dataset in a content. `older` names the tables that are laid over the image; None: the image itself. `alone`:
+    they have all of its rows, because the image is of another shape."""
 
     schema: DatasetSchema
     older: int | None
+    alone: bool = False
 
 
 class Expected:
@@ -188,6 +191,9 @@ class Expected:
         if source.older is None:
             yield sql.SQL("{} AS t").format(image)
             return
+        if source.alone:
+            yield sql.SQL("{} AS t").format(_older(source.older))
+            return
         same = sql.SQL(" AND ").join(
             sql.SQL("{} = {}").format(sql.Identifier("o", f"c{at}"), sql.Identifier("m", name))
             for at, name in enumerate(source.schema.key)
@@ -204,14 +210,18 @@ class Expected:
             assert content.manifest is not None
             source = _Source(content.manifest.schema_of(dataset), number)
             if number is not None:
-                self._lay_over(content, source, number)
+                source = self._lay_over(content, source, number)
             self._sources[place] = source
         return self._sources[place]
 
-    def _lay_over(self, content: Content, source: _Source, number: int) -> None:
-        """Fills the two tables of what differs between the newest release and another content."""
+    def _lay_over(self, content: Content, source: _Source, number: int) -> _Source:
+        """Fills the two tables of what differs between the newest release and another content; where the dataset has
+        another shape there, of all that it has."""
         schema = source.schema
         chain = walk(self._store, content.sha256, content.release, self._head.manifest, self._head.number)
+        alone = chain.lost(schema.dataset) or chain.restarts(schema.dataset)
+        if alone:
+            chain = Ways(self._store, content.sha256, content.release).anew()
         keys = [_c(at) for at in range(len(schema.key))]
         columns = [sql.Identifier(name) for name in schema.column_names]
         for table, names in ((_touched(number), keys), (_older(number), columns)):
@@ -225,6 +235,7 @@ class Expected:
         for table, names in ((_touched(number), keys), (_older(number), [sql.Identifier(n) for n in schema.key])):
             self._execute(sql.SQL("ALTER TABLE {} ADD PRIMARY KEY ({})").format(table, sql.SQL(", ").join(names)))
             self._execute(sql.SQL("ANALYZE {}").format(table))
+        return replace(source, alone=alone)
 
     def _insert(self, table: sql.Composable, columns: Sequence[Any]) -> None:
         arrays = sql.SQL(", ").join(sql.SQL("%b::text[]") for _ in columns)

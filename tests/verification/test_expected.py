@@ -15,6 +15,7 @@ from distributor.mapping.tables import ColumnMapping, TableMapping
 from distributor.model.certificate import TableCertificate
 from distributor.model.types import LogicalType
 from distributor.requests.expectations import Content
+from distributor.settings.models import Dataset
 from distributor.verification.answers import Sum
 from distributor.verification.expected import expected_side
 from tests.capture.master import datasets, run
@@ -45,6 +46,26 @@ def history(database: Callable[[], str], tmp_path: Path) -> tuple[Estate, list[d
         estate.publish()
         known.append({name: dict(rows) for name, rows in estate.replayed.items()})
     return estate, known
+
+
+@pytest.mark.parametrize("release", [4, 3, 2, 1])
+def test_releases_before_and_after_a_change_of_columns(
+    database: Callable[[], str], tmp_path: Path, release: int
+) -> None:
+    configured = {"items": Dataset(table="items", drift="evolve"), "prices": Dataset(table="prices")}
+    estate = Estate.create(database, tmp_path / "store", configured, *DDL)
+    changes = ("", CHANGES[0], "ALTER TABLE items RENAME hash TO price; UPDATE items SET price = 1 WHERE leaf = 2")
+    known = []
+    for change in (*changes, "DELETE FROM items WHERE leaf = 0; INSERT INTO prices VALUES ('y')"):
+        estate.run(*filter(None, change.split("; ")))
+        estate.publish()
+        known.append({name: dict(rows) for name, rows in estate.replayed.items()})
+    engine = ledger_engine(estate.ledger)
+    with expected_side(engine, estate.store) as side:
+        content = at(estate, release)
+        for dataset, rows in known[release - 1].items():
+            assert side.leaves(content, dataset, range(64)) == leaves(dataset, rows, set(range(64)))
+    engine.dispose()
 
 
 def at(estate: Estate, release: int) -> Content:
