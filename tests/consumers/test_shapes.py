@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from consumers.explaining import told
 from consumers.planning import Plan, plan, target_of
 from distributor.mapping.compiled import expected_of
 from distributor.model.dataset import Column
@@ -60,6 +61,7 @@ def test_the_way_over_another_shape_empties_that_table_alone(four: Catalogue) ->
     found = plan_to(four, 4, slot_with(four, 1))
     assert (found.rebuild, found.anew) == ("", {"items"})
     assert found.base.tables.keys() == {"prices"}
+    assert told(found) == "delta of 43 rows over 3 releases, items anew in another shape"
     assert found.rows == 2 + 39 + 2
     assert plan_to(four, 4, slot_with(four, 3)).anew == frozenset()
 
