@@ -139,16 +139,21 @@ def _by_bucket(connection: duckdb.DuckDBPyConnection, source: str) -> list[tuple
 
 def _hashed(schema: DatasetSchema, rows: str, condition: str, *, hashes: str = "0, 0", spelt: bool = True) -> str:
     """Per row that meets the condition: `key` (its texts), `k` and `r` (md5 of key text and row text), x and y
-    (`hashes`), and whether it has a double of which only a spelt row knows the text."""
-    values = _values(schema, spelt=spelt)
-    key = ", ".join(values[at] for at in schema.key_positions)
-    fields = [field(text, column.type) for text, column in zip(values, schema.columns, strict=True)]
-    key_text = ", ".join(fields[at] for at in schema.key_positions)
-    row_text = f"concat({literal(field_text(schema.dataset))}, {', '.join(fields)})"
+    (`hashes`), and whether it has a double of which only a spelt row knows the text.
+
+    One step after the other, so that every text is made once, and what is planned for every batch stays small.
+    """
     odd = " OR ".join(f"coalesce({ODD.format(f'c{at}')}, false)" for at in _doubles(schema))
+    made = ", ".join(f"{text} AS t{at}" for at, text in enumerate(_values(schema, spelt=spelt)))
+    said = f"SELECT {made}, {hashes}, {'false' if spelt else odd or 'false'} FROM ({rows})"
+    names_of = ", ".join([*(f"t{at}" for at in range(len(schema.columns))), "x", "y", "odd"])
+    fields = [field(f"t{at}", column.type) for at, column in enumerate(schema.columns)]
+    key_text = ", ".join(fields[at] for at in schema.key_positions)
+    key = ", ".join(f"t{at}" for at in schema.key_positions)
+    row_text = f"concat({literal(field_text(schema.dataset))}, {', '.join(fields)})"
     return (
-        f"(SELECT [{key}], k, md5({row_text}), {hashes}, {'false' if spelt else odd or 'false'} FROM"
-        f" (SELECT *, md5(concat({key_text})) AS k FROM ({rows})) WHERE {condition}) AS h(key, k, r, x, y, odd)"
+        f"(SELECT [{key}] AS key, k, md5({row_text}) AS r, x, y, odd FROM"
+        f" (SELECT *, md5(concat({key_text})) AS k FROM ({said}) AS s({names_of})) WHERE {condition})"
     )
 
 
