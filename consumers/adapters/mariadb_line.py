@@ -95,6 +95,7 @@ class Line:
         self.lock_name = f"distributor member {hashlib.sha256(self.database.encode()).hexdigest()[:32]}"
         self._connection: pymysql.Connection[Cursor] | None = None
         self._turn = threading.Lock()
+        self._packet = 0
 
     @property
     def thread_id(self) -> int | None:
@@ -117,8 +118,7 @@ class Line:
     def statements(self) -> Iterator[Transaction]:
         """Statements that each commit by themselves, as all that makes tables does. Raises as `transaction` does."""
         with self._turn, self._translated():
-            connection = self._connected()
-            transaction = Transaction(connection)
+            transaction = Transaction(self._connected(), self._packet)
             try:
                 yield transaction
             finally:
@@ -185,7 +185,8 @@ class Line:
             ):
                 line.setsockopt(socket.IPPROTO_TCP, option, value)
         statements = Transaction(connection)
-        ((version, logged, form),) = statements.run("SELECT VERSION(), @@log_bin, @@binlog_format")
+        asked = "SELECT VERSION(), @@log_bin, @@binlog_format, @@max_allowed_packet"
+        ((version, logged, form, self._packet),) = statements.run(asked)
         numbers = re.match(r"(\d+)\.(\d+)", version)
         if "MariaDB" not in version or not numbers:
             raise ConfigError(f"this is no MariaDB, but {version}", where=self.where, mend="MySQL is another store.")
@@ -232,12 +233,17 @@ class Line:
 class Transaction:
     """What is done inside `Line.transaction`, or `Line.statements`."""
 
-    def __init__(self, connection: pymysql.Connection[Cursor]) -> None:
+    def __init__(self, connection: pymysql.Connection[Cursor], packet: int = 0) -> None:
         self.connection = connection
+        self._packet = packet
         self._locked = False
 
     def run(self, statement: str) -> list[tuple[Any, ...]]:
         """Executes one statement, taken as it stands: its rows, if it has any."""
+        if 0 < self._packet <= 4 * len(statement) and (octets := len(statement.encode())) >= self._packet:
+            # The server would hang up without a word.
+            said = f"a statement has {octets:,} octets, and max_allowed_packet is {self._packet:,}"
+            raise pymysql.OperationalError(ER.NET_PACKET_TOO_LARGE, said)
         with self.connection.cursor() as cursor:
             cursor.execute(statement)
             return list(cursor.fetchall())

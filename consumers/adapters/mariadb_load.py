@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from functools import reduce
+from typing import Any
 
 import pymysql
 from pymysql.constants import ER
@@ -171,7 +172,7 @@ class MariaDBLoading:
 
 def _slices(batch: Batch) -> Iterator[Batch]:
     """Pieces of at most _SLICE upserts, the deletes in the first. By key: neighbours are found on one page."""
-    order = [(name, "ascending") for name in batch.table.schema.key]
+    order: Any = [(name, "ascending") for name in batch.table.schema.key]
     upserts, deletes = batch.upserts.sort_by(order), batch.deletes.sort_by(order)
     for start in range(0, max(upserts.num_rows, 1), _SLICE):
         yield Batch(batch.table, upserts.slice(start, _SLICE), deletes if start == 0 else deletes.slice(0, 0))

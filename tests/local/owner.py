@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from distributor.local.mariadb import LocalMariaDB
 from distributor.local.postgresql import LocalPostgreSQL
 from distributor.local.rabbitmq import LocalRabbitMQ
 from distributor.local.redis import LocalRedis
@@ -14,6 +15,8 @@ def main(kind: str, directory: Path) -> None:
     if kind == "postgresql":
         postgresql = LocalPostgreSQL(directory).start()
         print(postgresql.pid, flush=True)
+    elif kind == "mariadb":
+        print(LocalMariaDB(directory).start().pid, flush=True)
     elif kind == "redis":
         print(LocalRedis(directory).start().pid, flush=True)
     else:
