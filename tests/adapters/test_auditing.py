@@ -11,7 +11,7 @@ import pytest
 
 from consumers.adapters.base import Adapter, TableSpec
 from consumers.conformance.exam import ENVIRONMENT, SYSTEM
-from consumers.conformance.hands import flip, holding, load
+from consumers.conformance.hands import fitting, flip, holding, load
 from consumers.conformance.samples import (
     KEY_TABLE,
     PRICE_TABLE,
@@ -24,6 +24,7 @@ from consumers.conformance.samples import (
 )
 from distributor.errors import UnreachableError
 from distributor.model.certificate import Bucket, TableCertificate
+from tests.adapters.test_parquet import ParquetSeat
 from tests.adapters.test_postgresql import PostgreSQLSeat
 from tests.adapters.test_redis import RedisSeat, seats
 from tests.adapters.test_sqlite import SQLiteSeat
@@ -31,13 +32,15 @@ from tests.support import wait_for
 
 pytestmark = pytest.mark.conformance
 __all__ = ["seats"]
-AnySeat = PostgreSQLSeat | RedisSeat | SQLiteSeat
+AnySeat = ParquetSeat | PostgreSQLSeat | RedisSeat | SQLiteSeat
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "redis"])
+@pytest.fixture(params=["sqlite", "postgresql", "redis", "parquet"])
 def seat(request: pytest.FixtureRequest, tmp_path: Path) -> AnySeat:
     if request.param == "sqlite":
         return SQLiteSeat(tmp_path)
+    if request.param == "parquet":
+        return ParquetSeat(tmp_path)
     if request.param == "redis":
         made: Callable[[], RedisSeat] = request.getfixturevalue("seats")
         return made()
@@ -115,6 +118,7 @@ CASES: dict[str, tuple[TableSpec, list[Row]]] = {
 def test_buckets_leaves_and_rows_are_those_of_the_page(
     adapter: Adapter, auditor: Adapter, table: TableSpec, rows: list[Row]
 ) -> None:
+    rows = fitting(adapter, table, rows)
     load(adapter, "b", 1, batch(table, rows))
     page = Page(table, rows)
     leaves = page.sums(lambda leaf: leaf)
