@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -79,20 +80,18 @@ class Written:
         return value
 
     def _parsed(self, text: str) -> Iterator[list[str]]:
-        cells, cell, quoted, at = [], "", False, 0
-        while at < len(text):
-            if text[at] == '"':
+        cells: list[str] = []
+        begin, quoted = 0, False
+        for mark in re.finditer(f'"|{re.escape(self.delimiter)}|{re.escape(self.line_end)}', text):
+            if mark[0] == '"':
                 quoted = not quoted
-            if not quoted and text[at] == self.delimiter:
-                cells, cell = [*cells, cell], ""
-            elif not quoted and text.startswith(self.line_end, at):
-                yield [*cells, cell]
-                cells, cell, at = [], "", at + len(self.line_end) - 1
-            else:
-                cell += text[at]
-            at += 1
-        assert not cells
-        assert not cell
+            elif not quoted:
+                cells.append(text[begin : mark.start()])
+                begin = mark.end()
+                if mark[0] == self.line_end:
+                    yield cells
+                    cells = []
+        assert begin == len(text)
 
 
 def value(cell: str) -> str | None:
