@@ -7,6 +7,7 @@ import os
 import pwd
 import secrets
 import shutil
+import socket
 import stat
 import subprocess
 import tempfile
@@ -18,7 +19,7 @@ from urllib.parse import quote
 
 from distributor.errors import ConfigError, UnreachableError
 from distributor.local import apt
-from distributor.local.processes import LOOPBACK, answers, machine_environment, owned, remembered_ports, wait_until
+from distributor.local.processes import LOOPBACK, machine_environment, owned, remembered_ports, wait_until
 from distributor.local.supervised import Supervised
 
 if TYPE_CHECKING:
@@ -257,8 +258,15 @@ class LocalMariaDB:
     def _takes_connections(self, server: Supervised) -> bool:
         """Waits; False when the server ended first, as it does when somebody took the port meanwhile."""
         # Recovery after a crash comes first, and the port is not open meanwhile.
-        wait_until(lambda: not server.running or answers(self.port), 120, "the start of MariaDB")
+        wait_until(lambda: not server.running or _greets(self.port), 120, "the start of MariaDB")
         return server.running
+
+
+def _greets(port: int) -> bool:
+    """Whether the server speaks first, as it does once it serves: what it is told before that, its end too, is lost."""
+    with contextlib.suppress(OSError), socket.create_connection((LOOPBACK, port), timeout=1) as line:
+        return bool(line.recv(1))
+    return False
 
 
 def _quoted(name: str) -> str:
