@@ -4,11 +4,12 @@ Readers attach `current/catalog.duckdb` with plain DuckDB and find a view per ta
 else finds the names of the files in `current/release.json`. Whoever has attached the one, or read the other, sees one
 release in all tables until they do it again. Why, and what lies where: parquet_store.py, parquet_catalogue.py.
 
-A load holds no lock: `member` and a flip never wait for it, only for each other and for the moment of its commit.
+A load holds the lock for the moments in which it begins, commits and tidies up: `member` and a flip hardly wait for it.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -27,13 +28,14 @@ from consumers.adapters.parquet_load import ParquetLoading
 from consumers.adapters.parquet_state import RELEASE, SLOTS, Held, Slots, State, sight_of
 from consumers.adapters.parquet_store import Directory, Version
 from consumers.adapters.parquet_sums import certified, texts
-from distributor.errors import ConfigError, SystemAlteredError, UnreachableError
+from distributor.errors import ConfigError, DistributorError, SystemAlteredError
 from distributor.mapping.tables import TableMapping
 from distributor.model.certificate import TableCertificate
 from distributor.model.dataset import DatasetSchema
 from distributor.model.unfit import Unfit
 from distributor.rollout.member_row import MemberRow, SlotName, other
 from distributor.settings import MemberSettings
+from distributor.telemetry import clock
 from distributor.telemetry.logs import logger
 
 _SCHEME = "parquet:///"
@@ -58,8 +60,8 @@ class ParquetAdapter:
         self._store = Directory(path, options["grace_seconds"])
         self._path = path
         self._memory_mb = options["memory_mb"]
-        self._bulk = Engine(str(path), self._memory_mb)
-        self._audits = Engine(str(path), self._memory_mb)
+        # Both hardly ever spill: only with very many doubles that are spelt one by one.
+        self._bulk, self._audits = (Engine(str(path), self._memory_mb, _aside()) for _ in range(2))
         self._load: Engine | None = None
 
     def prepare(self, environment: str, system: str, tables: Sequence[TableSpec]) -> None:
@@ -82,7 +84,7 @@ class ParquetAdapter:
                 if again:
                     self._publish(version, state, again=True)
                 return
-            with self._store.writing() as folder, self._bulk.session() as connection:
+            with self._store.writing(under_lock=True) as folder, self._bulk.session() as connection:
                 made = {table.name: _made(connection, folder, at, table) for at, table in enumerate(new)}
                 self._publish(version, state.model_copy(update={"tables": {**state.tables, **made}}), again=True)
 
@@ -99,16 +101,19 @@ class ParquetAdapter:
     @contextmanager
     def loading(self, slot: SlotName) -> Iterator[ParquetLoading]:
         """Begins a load from what is in force now."""
-        with self._store.pinned() as version, self._store.writing() as folder:
-            # What DuckDB spills goes with the load, however that ends.
-            self._load = Engine(str(self._path), self._memory_mb, folder / "spill")
-            try:
-                yield ParquetLoading(self._path, version, slot, folder, self._load, self._changed)
-            finally:
-                self._load.close()
-                self._load = None
-        with suppress(UnreachableError):
-            self._store.sweep()
+        try:
+            with self._store.pinned() as version, self._store.writing() as folder:
+                # What DuckDB spills goes with the load, however that ends.
+                self._load = Engine(str(self._path), self._memory_mb, folder / "spill")
+                try:
+                    yield ParquetLoading(self._path, version, slot, folder, self._load, self._changed)
+                finally:
+                    self._load.close()
+                    self._load = None
+        except Exception:
+            self._sweep()
+            raise
+        self._sweep()
 
     def audit(self, slot: SlotName, table: TableSpec) -> TableCertificate:
         """The certificate of everything that the slot's files hold."""
@@ -148,6 +153,11 @@ class ParquetAdapter:
         for engine in (self._bulk, self._audits, self._load):
             if engine is not None:
                 engine.close()
+
+    def _sweep(self) -> None:
+        """What cannot be swept now is swept after another load."""
+        with suppress(DistributorError):
+            self._store.sweep()
 
     def _changed(self, decide: Callable[[State], State | None]) -> State | None:
         """One transaction over the state."""
@@ -201,6 +211,10 @@ def _made(connection: duckdb.DuckDBPyConnection, folder: Path, at: int, table: T
         slot: Held(shape=table.schema, parts=(empty(connection, folder, table, 2 * at + number),))
         for number, slot in enumerate(SLOTS)
     }
+
+
+def _aside() -> Path:
+    return Path(tempfile.gettempdir()) / f"duckdb-{clock.new_id()}"
 
 
 def _options(settings: MemberSettings) -> dict[str, int]:

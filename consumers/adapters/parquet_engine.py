@@ -18,7 +18,7 @@ _PASSING = (duckdb.IOException, duckdb.InterruptException, duckdb.OutOfMemoryExc
 class Engine:
     """One database in memory, opened when it is first used. What exceeds `memory_mb` is spilled into `spill`."""
 
-    def __init__(self, where: str, memory_mb: int, spill: Path | None = None) -> None:
+    def __init__(self, where: str, memory_mb: int, spill: Path) -> None:
         self._where = where
         self._memory_mb = memory_mb
         self._spill = spill
@@ -68,9 +68,9 @@ class Engine:
                 # What is read back must come from the file.
                 "enable_external_file_cache": False,
                 "autoinstall_known_extensions": False,
+                # Unless it is told one, DuckDB takes a folder wherever its process was started.
+                "temp_directory": str(self._spill),
             }
-            if self._spill is not None:
-                config["temp_directory"] = str(self._spill)
             connection = duckdb.connect(config=config)
             connection.execute("SET GLOBAL TimeZone = 'UTC'")
             self._connection = connection

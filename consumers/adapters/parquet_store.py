@@ -22,7 +22,7 @@ import shutil
 import struct
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -139,9 +139,11 @@ class Directory:
         return Version(number, folder, state)
 
     @contextmanager
-    def writing(self) -> Iterator[Path]:
-        """A folder under data/ for the files of one load, which nobody sweeps until the block ends."""
-        with self._translated():
+    def writing(self, *, under_lock: bool = False) -> Iterator[Path]:
+        """A folder under data/ for the files of one load, which nobody sweeps until the block ends. `under_lock`: the
+        caller has the lock already."""
+        # Nobody sweeps between its making and its lock.
+        with nullcontext() if under_lock else self.locked(), self._translated():
             folder = self.path / DATA / clock.new_id()
             folder.mkdir()
             busy = os.open(folder / _BUSY, os.O_RDWR | os.O_CREAT, 0o644)

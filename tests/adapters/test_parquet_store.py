@@ -262,6 +262,17 @@ def test_what_a_running_load_or_audit_needs_is_not_swept(seat: ParquetSeat, adap
     assert adapter.audit("b", PRICE_TABLE) == certificate_of(PRICE_TABLE, numbered_rows(30, 3))
 
 
+def test_a_load_that_fails_leaves_no_files(seat: ParquetSeat, adapter: ParquetAdapter) -> None:
+    before = set((seat.path / "data").glob("*/*"))
+    with adapter.loading("b") as loading:
+        loading.apply(batch(PRICE_TABLE, numbered_rows(100, 1)))
+        assert loading.commit(lambda row: None) is None
+    with pytest.raises(ZeroDivisionError), adapter.loading("b") as loading:  # noqa: PT012
+        loading.apply(batch(PRICE_TABLE, numbered_rows(100, 1)))
+        raise ZeroDivisionError
+    assert set((seat.path / "data").glob("*/*")) == before
+
+
 def test_nothing_is_left_behind(seat: ParquetSeat, adapter: ParquetAdapter) -> None:
     for number in range(1, 12):
         release(adapter, number)
