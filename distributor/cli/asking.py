@@ -133,7 +133,7 @@ def would_ask(
         if number != EMPTY:
             releases.release(conn, number)
             refuse_collected(conn, desk.store, number)
-    return _would_be(state, number, _remarks(state, number, cause), "; ".join(_in_the_way(state, cause)))
+    return _would_be(state, number, remarks_of(state, number, cause), "; ".join(in_the_way(state, cause)))
 
 
 def _would_call_off(state: Environment, active: Rollout) -> AskedRollout:
@@ -144,7 +144,8 @@ def _would_call_off(state: Environment, active: Rollout) -> AskedRollout:
     return _would_be(state, active.from_release, (f"{called_off}{'; all flip back' if flips else ''}",), "")
 
 
-def _remarks(state: Environment, release: int, cause: Cause) -> tuple[str, ...]:
+def remarks_of(state: Environment, release: int, cause: Cause) -> tuple[str, ...]:
+    """What else asking for a release would do."""
     remarks = []
     if cause is not Cause.REFRESH:
         gone = (
@@ -162,7 +163,8 @@ def _remarks(state: Environment, release: int, cause: Cause) -> tuple[str, ...]:
     return tuple(remarks)
 
 
-def _in_the_way(state: Environment, cause: Cause) -> Iterator[str]:
+def in_the_way(state: Environment, cause: Cause) -> Iterator[str]:
+    """What a rollout would wait for before it begins, or before it flips."""
     if state.active and (cause is Cause.REFRESH or state.active.state in _DECIDED):
         yield f"rollout {state.active.id[:SHORT]}, which is {state.active.state}"
     if state.queue and cause is Cause.REFRESH:

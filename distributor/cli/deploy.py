@@ -15,6 +15,14 @@ Release = Annotated[
     int | None,
     typer.Option("--release", metavar="N", min=0, max=MOST_RELEASE, help="Which release; default: the newest."),
 ]
+PlanDigest = Annotated[
+    str | None,
+    typer.Option(
+        "--plan",
+        metavar="PLAN",
+        help="Only what this plan says (its digest, or the first eight signs of it or more); refused when it is stale.",
+    ),
+]
 OptionalReason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept in the audit.")]
 
 
@@ -24,6 +32,7 @@ def deploy(
     release: Release = None,
     reason: OptionalReason = "",
     by: By = None,
+    plan: PlanDigest = None,
     no_wait: NoWait = False,
     timeout: Timeout = None,
     dry_run: DryRun = False,
@@ -35,8 +44,26 @@ def deploy(
     """
     if dry_run:
         return would_ask(desk, environment, release, Cause.OPERATOR)
+    from distributor.requests.plans import request_planned
     from distributor.requests.rollouts import request_rollout
 
+    if plan is not None:
+        return ask_and_wait(
+            desk,
+            environment,
+            lambda engine: request_planned(
+                engine,
+                desk.settings,
+                desk.store,
+                environment,
+                plan,
+                release=release,
+                by=by or desk.user,
+                reason=reason,
+            ),
+            no_wait=no_wait,
+            timeout=timeout,
+        )
     return ask_and_wait(
         desk,
         environment,

@@ -26,6 +26,7 @@ from distributor.cli.import_ import import_file
 from distributor.cli.init import init
 from distributor.cli.local import local
 from distributor.cli.outcome import Interrupted
+from distributor.cli.plan import plan
 from distributor.cli.publish import publish
 from distributor.cli.quarantine import list_held, release_held, retry_held
 from distributor.cli.refresh import refresh
@@ -52,6 +53,7 @@ VERBS: dict[str, tuple[str, Verb]] = {
     "capture verify": (SET_UP, capture_verify.verify),
     "import": (EVERY_DAY, import_file),
     "publish": (EVERY_DAY, publish),
+    "plan": (EVERY_DAY, plan),
     "deploy": (EVERY_DAY, deploy),
     "refresh": (EVERY_DAY, refresh),
     "hold": (EVERY_DAY, hold),
