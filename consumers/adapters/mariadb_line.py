@@ -70,6 +70,18 @@ _FORBIDDEN = {
 }
 
 
+def unusable(version: str, logged: bool, log_form: str) -> str:
+    """Why a server cannot be a member's store; empty when it can. `logged`: it writes a binary log in `log_form`."""
+    numbers = re.match(r"(\d+)\.(\d+)", version)
+    if "MariaDB" not in version or not numbers:
+        return f"this is no MariaDB, but {version}"
+    if (int(numbers[1]), int(numbers[2])) < OLDEST_SERVER:
+        return f"MariaDB {version} is too old"
+    if logged and log_form == "STATEMENT":
+        return "binlog_format is STATEMENT, and no load can be written to such a log"
+    return ""
+
+
 class Line:
     """One lazily opened connection, used by one thread at a time. `where` names the server without its password,
     `lock_name` the lock of the member's row: one that DDL, which commits, does not give back.
@@ -187,17 +199,8 @@ class Line:
         statements = Transaction(connection)
         asked = "SELECT VERSION(), @@log_bin, @@binlog_format, @@max_allowed_packet"
         ((version, logged, form, self._packet),) = statements.run(asked)
-        numbers = re.match(r"(\d+)\.(\d+)", version)
-        if "MariaDB" not in version or not numbers:
-            raise ConfigError(f"this is no MariaDB, but {version}", where=self.where, mend="MySQL is another store.")
-        if (int(numbers[1]), int(numbers[2])) < OLDEST_SERVER:
-            raise ConfigError(f"MariaDB {version} is too old", where=self.where, mend="Version 10.11 is the oldest.")
-        if logged and form == "STATEMENT":
-            raise ConfigError(
-                "binlog_format is STATEMENT, and no load can be written to such a log",
-                where=self.where,
-                mend="Set it to MIXED or ROW.",
-            )
+        if why := unusable(version, bool(logged), form):
+            raise ConfigError(why, where=self.where, mend="Use MariaDB 10.11 or newer, and binlog_format MIXED or ROW.")
         settings = ", ".join(f"{name} = {value}" for name, value in _SESSION.items())
         statements.run(f"SET SESSION {settings}")
         statements.run("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")

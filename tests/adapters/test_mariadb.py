@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import certifi
+import pymysql
 import pytest
 
 from consumers.adapters import mariadb_line
-from consumers.adapters.base import TableSpec
+from consumers.adapters.base import Obstacle, TableSpec
 from consumers.adapters.mariadb import MariaDBAdapter
 from consumers.conformance.exam import ENVIRONMENT, SYSTEM, AdapterConformance
 from consumers.conformance.hands import certificate_of, flip, holding, load, second, watched
@@ -272,3 +274,74 @@ def test_names_that_mariadb_cannot_keep_apart_are_refused(seat: MariaDBSeat) -> 
         with pytest.raises(ConfigError, match="longer than 52"):
             adapter.prepare(ENVIRONMENT, SYSTEM, (named("p" * 53),))
         adapter.prepare(ENVIRONMENT, SYSTEM, (named("p" * 52),))
+
+
+@pytest.mark.parametrize(
+    "reading",
+    [
+        "SELECT * FROM list_prices LOCK IN SHARE MODE",
+        "INSERT INTO mine SELECT sku FROM list_prices",
+        "SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE; SELECT * FROM list_prices",
+    ],
+)
+def test_a_flip_waits_for_locking_readers_and_gives_up_until_the_next_time(
+    seat: MariaDBSeat, adapter: MariaDBAdapter, monkeypatch: pytest.MonkeyPatch, reading: str
+) -> None:
+    seat.run("CREATE TABLE mine (sku TEXT)")
+    monkeypatch.setitem(mariadb_line._SESSION, "innodb_lock_wait_timeout", "1")
+    load(adapter, "b", 1, batch(PRICE_TABLE, numbered_rows(5, 1)))
+    with connected(seat.url, autocommit=False) as reader, reader.cursor() as cursor, second(seat) as flipping:
+        for statement in reading.split("; "):
+            cursor.execute(statement)
+        with pytest.raises(UnreachableError) as refused:
+            flip(flipping)
+        assert refused.value.retryable
+        reader.commit()
+        flip(flipping)
+    assert seat.run(LOOK) == [(1, 5)]
+
+
+def test_all_rights_on_its_database_are_all_that_the_account_needs(seat: MariaDBSeat) -> None:
+    database = seat.url.rpartition("/")[2]
+    seat.run(f"CREATE USER '{database}'@'%' IDENTIFIED BY 'x'", f"GRANT ALL ON {database}.* TO '{database}'@'%'")
+    try:
+        with second(MariaDBSeat(f"mariadb://{database}:x@{seat.url.partition('@')[2]}")) as adapter:
+            adapter.prepare(ENVIRONMENT, SYSTEM, TABLES)
+            load(adapter, "b", 1, batch(PRICE_TABLE, numbered_rows(5, 1)))
+            flip(adapter)
+            assert adapter.waits_for() == Obstacle()  # type: ignore[attr-defined]
+        assert seat.run(LOOK) == [(1, 5)]
+    finally:
+        seat.run(f"DROP USER '{database}'@'%'")
+    # The views are the account's.
+    with pytest.raises(pymysql.OperationalError, match="definer"):
+        seat.run(LOOK)
+
+
+def test_what_is_written_through_a_view_is_found_by_an_audit(seat: MariaDBSeat, adapter: MariaDBAdapter) -> None:
+    load(adapter, "b", 1, batch(PRICE_TABLE, numbered_rows(5, 1)))
+    flip(adapter)
+    seat.run("UPDATE list_prices SET `release` = 7 WHERE sku = 'P000003'")
+    assert adapter.audit("b", PRICE_TABLE) != certificate_of(PRICE_TABLE, numbered_rows(5, 1))
+
+
+def test_a_server_that_cannot_be_proved_is_no_store(seat: MariaDBSeat, tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_bytes(Path(certifi.where()).read_bytes())
+    settings = MemberSettings.model_validate({"adapter": "mariadb", "url": seat.url, "options": {"ssl_ca": "ca.pem"}})
+    adapter = MariaDBAdapter(settings, tmp_path)
+    with pytest.raises(ConfigError, match="See the option ssl_ca"):
+        adapter.prepare(ENVIRONMENT, SYSTEM, ())
+
+
+@pytest.mark.parametrize(
+    ("version", "logged", "log_form", "why"),
+    [
+        ("10.11.19-MariaDB-0+deb12u1", True, "MIXED", ""),
+        ("11.8.3-MariaDB", False, "STATEMENT", ""),
+        ("8.4.6", True, "ROW", "this is no MariaDB, but 8.4.6"),
+        ("10.6.22-MariaDB", True, "ROW", "MariaDB 10.6.22-MariaDB is too old"),
+        ("10.11.19-MariaDB", True, "STATEMENT", "binlog_format is STATEMENT, and no load can be written to such a log"),
+    ],
+)
+def test_servers_that_cannot_be_a_store_are_told(version: str, logged: bool, log_form: str, why: str) -> None:
+    assert mariadb_line.unusable(version, logged, log_form) == why
