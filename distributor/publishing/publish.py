@@ -23,6 +23,7 @@ from distributor.publishing.carrying import Carrying
 from distributor.publishing.joining import join
 from distributor.publishing.looking import look
 from distributor.publishing.mapped import mapped
+from distributor.publishing.misfits import blamed_on, refuse_misfits
 from distributor.publishing.missing import record_missed, record_restarts
 from distributor.publishing.parent import Parent, next_manifest
 from distributor.publishing.result import Progress, PublishResult, Stopwatch
@@ -122,6 +123,7 @@ class Publisher:
             found = with_held(look(master, self._settings.master.datasets, parent, places, scans), held)
         point(Point.JOURNAL_TAKEN)
         schemas = {name: source.schema for name, source in found.sources.items()}
+        refuse_misfits(self._mappings, schemas, found.restarts)
         with clear_errors("ledger"), self._quality.spool(self._store, held, dry_run=dry_run) as store:
             carrying = Carrying(raw, master, found, parent, compared, store, watch, partial(self._told, hear))
             parts = carrying.carry()
@@ -140,9 +142,9 @@ class Publisher:
         fresh = any(one.shape(schemas) != parent.schemas.get(one.name) for one in wanted.values())
         if dry_run or not (result.rows or carrying.new or fresh):
             return result
-        with watch.phase("join"), clear_errors("ledger"):
+        with watch.phase("join"), clear_errors("ledger"), blamed_on(found.restarts):
             joined = join(raw, self._store, parent, wanted, schemas, parts)
-        with watch.phase("map"):
+        with watch.phase("map"), blamed_on(found.restarts):
             certificates = mapped(
                 ledger,
                 self._store,

@@ -11,7 +11,7 @@ import pytest
 
 from distributor.errors import SchemaError
 from distributor.model.manifest import Counts
-from distributor.settings.models import Dataset
+from distributor.settings.models import Dataset, SystemSettings
 from distributor.store.compose import net_delta
 from distributor.store.ways import Ways
 from tests.capture.master import install_capture, journal
@@ -95,6 +95,17 @@ def test_writes_fail_from_the_renaming_of_a_key_until_capture_is_installed_again
     estate.run("UPDATE products SET name = 'y' WHERE number = 1")
     result = estate.publish()
     assert (result.whole, result.counts["products"]) == ((), Counts(updates=1))
+
+
+def test_a_column_that_a_mapping_names_cannot_go(estate: Estate) -> None:
+    system = SystemSettings.model_validate({"tables": [{"dataset": "products", "columns": ["id", "price"]}]})
+    estate.settings = estate.settings.model_copy(update={"systems": {"shop": system}})
+    estate.run("ALTER TABLE products ADD COLUMN colour text")
+    assert estate.publish().release == 2
+    estate.run("ALTER TABLE products DROP COLUMN price")
+    with pytest.raises(SchemaError, match=r"price.*products: column price is gone"):
+        estate.publish()
+    assert estate.head().release == 2
 
 
 def test_an_empty_table_that_evolves_is_a_release_too(estate: Estate) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -195,6 +196,20 @@ def test_a_scan_happens_when_it_is_time_and_not_with_every_release(estate: Estat
     with Publisher(estate.settings, estate.store) as publisher:
         assert publisher.publish(scans=()).release is None
         assert publisher.publish(scans=("sold",)).counts == {"sold": Counts(updates=1)}
+
+
+def test_the_right_to_read_the_view_is_enough(estate: Estate) -> None:
+    role = "reader_" + estate.master.rpartition("/")[2]
+    estate.run(f"CREATE ROLE {role} LOGIN PASSWORD 's3cret'", f"GRANT SELECT ON sold TO {role}")
+    try:
+        parts = urlsplit(estate.master)
+        url = parts._replace(netloc=f"{role}:s3cret@{parts.hostname}:{parts.port}").geturl()
+        master = estate.settings.master.model_copy(update={"url": url})
+        estate.settings = estate.settings.model_copy(update={"master": master})
+        estate.run("DELETE FROM products WHERE id = 7")
+        assert estate.publish().counts == {"sold": Counts(deletes=1)}
+    finally:
+        estate.run(f"DROP OWNED BY {role}", f"DROP ROLE {role}")
 
 
 KEYED = "CREATE TABLE products (id int PRIMARY KEY, region text, name text)"
