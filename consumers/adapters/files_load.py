@@ -24,8 +24,8 @@ from consumers.adapters.files_home import LOADS, Home, State
 from consumers.adapters.files_table import DELTA, check, file_name, scan, write
 from consumers.adapters.streaming import Row, Sums, audited
 from distributor.errors import SystemAlteredError, UnreachableError
-from distributor.model.certificate import TableCertificate
-from distributor.rollout.member_row import MemberRow, SlotName
+from distributor.model.certificate import Certificate, TableCertificate
+from distributor.rollout.member_row import MemberRow, Slot, SlotName
 
 ABOUT = "delta.json"
 
@@ -182,7 +182,7 @@ class FilesLoading:
         for name in map(file_name, state.shapes[self._slot]):
             with suppress(FileExistsError):
                 (self._new / name).hardlink_to(self._home.place(state, self._slot) / name)
-        about = {"release": _release(row, self._slot), "since": _release(state.row, state.row.active), "tables": told}
+        about = {**_known(row.slots[self._slot]), "since": _known(state.row.online), "tables": told}
         replace_with(self._new / DELTA / ABOUT, json.dumps(about, indent=2) + "\n")
         sync_directory(self._new)
 
@@ -217,6 +217,10 @@ def _ground(state: State) -> tuple[object, ...]:
     return state.row.active, state.places
 
 
-def _release(row: MemberRow, slot: SlotName) -> int:
-    identity = row.slots[slot].identity
-    return identity.release if identity else 0
+def _known(slot: Slot) -> dict[str, object]:
+    """By what importers know a slot: numbers come again when rows were held back, or put right; contents do not."""
+    certificate = Certificate.model_validate_json(slot.certificate) if slot.certificate else None
+    return {
+        "release": slot.identity.release if slot.identity else 0,
+        "content": certificate.digest if certificate else None,
+    }

@@ -145,8 +145,8 @@ class FilesMeddler:
 
 
 def slot_file(root: Path, slot: str, table: str) -> Path:
-    places = json.loads((root / "_distributor" / "member.json").read_text())["places"]
-    return root / "_distributor" / "slots" / places[slot] / f"{table}.csv"
+    place: str = json.loads((root / "_distributor" / "member.json").read_text())["places"][slot]
+    return root / "_distributor" / "slots" / place / f"{table}.csv"
 
 
 def _is(cells: Sequence[str], key: Sequence[int], row: Row) -> bool:

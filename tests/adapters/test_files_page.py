@@ -24,6 +24,8 @@ from consumers.conformance.samples import KEY_TABLE, PRICE_TABLE, SAMPLE_TABLE, 
 from consumers.conformance.seat import Sight
 from consumers.conformance.shapes import WIDER, shaped_rows
 from distributor.errors import ConfigError, SystemAlteredError, UnreachableError
+from distributor.model.certificate import Certificate
+from distributor.rollout.member_row import MemberRow, Slot, SlotIdentity
 from distributor.settings import MemberSettings
 from tests.adapters.files_meddler import Written, slot_file
 from tests.adapters.test_files import LEGACY, LEGACY_OPTIONS, FilesSeat
@@ -218,9 +220,31 @@ def test_after_a_rollback_the_delta_is_that_of_another_release(seat: FilesSeat, 
     flip(adapter)
     load(adapter, "a", 2, batch(PRICE_TABLE, numbered_rows(2, 2)))
     flip(adapter)
-    assert (about(seat)["release"], about(seat)["since"]) == (2, 1)
+    assert (about(seat)["release"], about(seat)["since"]["release"]) == (2, 1)
     flip(adapter)
-    assert (about(seat)["release"], about(seat)["since"]) == (1, 0)
+    assert (about(seat)["release"], about(seat)["since"]["release"]) == (1, 0)
+
+
+def test_a_content_is_known_by_its_certificate(seat: FilesSeat, adapter: FilesAdapter) -> None:
+    """One number may stand for two contents: rows were held back, and then were not."""
+    contents: list[str] = []
+    for slot, rows in (("b", numbered_rows(2, 1)), ("a", numbered_rows(3, 1)), ("b", numbered_rows(2, 1))):
+        certificate = Certificate(tables={"list_prices": certificate_of(PRICE_TABLE, rows)})
+        with adapter.loading(slot) as loading:  # type: ignore[arg-type]
+            loading.clear(PRICE_TABLE)
+            loading.apply(batch(PRICE_TABLE, rows))
+
+            def guard(row: MemberRow, slot: Any = slot, text: str = certificate.model_dump_json()) -> MemberRow:
+                held = Slot(identity=SlotIdentity(release=1, mapping="m", schema_="s"), certificate=text)
+                return row.model_copy(update={"slots": {**row.slots, slot: held}})
+
+            loading.commit(guard)
+        flip(adapter)
+        found = about(seat)
+        assert (found["release"], found["content"]) == (1, certificate.digest)
+        assert found["since"]["content"] == (contents[-1] if contents else None)
+        contents.append(found["content"])
+    assert contents[0] == contents[2] != contents[1]
 
 
 def test_a_delta_leads_from_what_was_shown_before(seat: FilesSeat, adapter: FilesAdapter) -> None:
@@ -229,12 +253,13 @@ def test_a_delta_leads_from_what_was_shown_before(seat: FilesSeat, adapter: File
     flip(adapter)
     load(adapter, "a", 2, batch(PRICE_TABLE, [("A", "1"), ("B", "2"), ("C", "1"), ("D", "1"), ("E", "2")]))
     flip(adapter)
-    assert about(seat)["since"] == 1
+    assert about(seat)["since"]["release"] == 1
     load(adapter, "b", 3, batch(PRICE_TABLE, [("D", "1"), ("F", "3"), ("G", "")], [("C", "1")]))
     flip(adapter)
     assert about(seat) == {
         "release": 3,
-        "since": 2,
+        "content": None,
+        "since": {"release": 2, "content": None},
         "tables": {
             "list_prices": {"I": 2, "U": 2, "D": 1},
             "keys": {"I": 0, "U": 0, "D": 0},

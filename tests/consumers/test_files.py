@@ -11,15 +11,18 @@ from pathlib import Path
 import pytest
 
 from distributor.rollout.member_row import MemberRow
+from distributor.wire.messages import HelloReport, SettledReport
 from tests.adapters.files_meddler import Written, slot_file
 from tests.consumers.catalogue import Catalogue, Content
-from tests.consumers.estate import Member
+from tests.consumers.estate import Coordinator, Member, certified
 from tests.consumers.test_kills import test_killed_anywhere  # noqa: F401 - collected here once more.
 from tests.consumers.test_repairs import (  # noqa: F401
     test_an_audit_names_buckets_leaves_and_rows,
     test_wrong_rows_are_mended_through_the_shadow_and_the_old_slot_when_it_settles,
 )
 from tests.consumers.test_scenarios import (  # noqa: F401
+    online,
+    publish_three,
     test_a_view_that_is_dropped_by_hand_comes_back_with_the_next_stage_or_start,
     test_back_by_the_reverse_of_a_chain,
     test_from_nothing_through_deltas_and_a_chain_to_readers,
@@ -92,3 +95,25 @@ def member(tmp_path: Path, amqp_url: str, catalogue: Catalogue) -> Iterator[File
 def sqlite_member(member: FilesMember) -> FilesMember:
     """The name under which tests ask for a member where the kind of store does not matter."""
     return member
+
+
+def test_importers_know_the_change_by_its_contents(
+    member: FilesMember, coordinator: Coordinator, catalogue: Catalogue
+) -> None:
+    """Each delta begins with what importers have, and has what changed since: by the releases, not by the slot."""
+    publish_three(catalogue)
+    member.start()
+    coordinator.expect(HelloReport)
+    imported, changed = None, []
+    for release in (1, 2, 3):
+        epoch = 2 * release
+        online(coordinator, epoch, release, from_release=release - 1)
+        coordinator.send(coordinator.settle(epoch + 1, release))
+        coordinator.expect(SettledReport)
+        found = json.loads((member.root / "current" / "delta" / "delta.json").read_text())
+        assert (found["release"], found["content"]) == (release, certified(catalogue.manifest(release)).digest)
+        assert found["since"]["content"] == imported
+        imported = found["content"]
+        changed.append(found["tables"]["items"])
+    nothing = {"why": "it was loaded anew, from nothing"}
+    assert changed == [nothing, {"I": 0, "U": 10, "D": 5}, {"I": 5, "U": 1, "D": 0}]
