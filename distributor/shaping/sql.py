@@ -5,6 +5,7 @@ from __future__ import annotations
 from distributor.model.types import Kind, LogicalType
 
 MOST_DIGITS = 38
+_WIDE_DIGITS = 19
 
 
 def typed(column: str, type_: LogicalType) -> str:
@@ -20,8 +21,9 @@ def typed(column: str, type_: LogicalType) -> str:
                 or not 0 <= (type_.scale or 0) <= type_.precision
             ):
                 return column
-            # Of fewer digits, DuckDB would multiply in 18 and give up beyond them.
-            return f"CAST({column} AS DECIMAL({MOST_DIGITS}, {type_.scale}))"
+            # Of fewer digits, DuckDB would multiply in 18 and give up beyond them; of many more, it would round where
+            # columns of different scales meet.
+            return f"CAST({column} AS DECIMAL({max(type_.precision, _WIDE_DIGITS)}, {type_.scale}))"
         case Kind.DATE:
             return f"CAST(replace({column}, ' BC', ' (BC)') AS DATE)"
         case Kind.TIMESTAMP | Kind.TIMESTAMPTZ:
