@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 
 from sqlalchemy import Engine
@@ -21,6 +22,7 @@ from distributor.ledger.engine import ledger_engine
 from distributor.ledger.processes import Trouble
 from distributor.messaging.patience import WaitAnew
 from distributor.publishing.publish import Publisher
+from distributor.publishing.result import PublishResult
 from distributor.settings import Settings
 from distributor.store.directory import DirectoryStore
 from distributor.telemetry.clock import now
@@ -94,6 +96,7 @@ def _serve(settings: Settings, publisher: Publisher, stopped: threading.Event, o
     """Publishes what there is, then watches and publishes, until stopped. A failure ends it; a new call begins anew."""
     where, datasets = where_of(settings.master.url), settings.master.datasets
     unseen: frozenset[str] = frozenset()
+    ignored: Mapping[str, tuple[str, ...]] = {}
     schedule = Schedule(datasets, settings.master.max_delay.total_seconds())
     with clear_errors(where), connect(settings.master.url, application="distributor watcher") as conn:
         conn.autocommit = True
@@ -105,7 +108,10 @@ def _serve(settings: Settings, publisher: Publisher, stopped: threading.Event, o
                 _tell_unseen(unseen - {name for name, found in datasets.items() if found.capture == "scan"})
             began = time.monotonic()
             due = schedule.due(unseen, began)
-            _publish(publisher, obstacle, due)
+            found = _publish(publisher, obstacle, due)
+            if found.ignored != ignored:
+                ignored = found.ignored
+                _log.warning("left out, as `drift` says", changes=dict(ignored))
             schedule.scanned(due, began)
             if not watch(
                 conn,
@@ -128,7 +134,7 @@ def _tell_unseen(unseen: frozenset[str]) -> None:
         _log.info("captured", why="triggers see every change of every dataset")
 
 
-def _publish(publisher: Publisher, obstacle: _Obstacle, scans: frozenset[str]) -> None:
+def _publish(publisher: Publisher, obstacle: _Obstacle, scans: frozenset[str]) -> PublishResult:
     result = publisher.publish(scans=scans)
     obstacle.passed()
     if result.release is not None:
@@ -145,6 +151,7 @@ def _publish(publisher: Publisher, obstacle: _Obstacle, scans: frozenset[str]) -
         if missed:
             why = "triggers had not recorded them: was something written with them switched off?"
             _log.warning("missed changes", dataset=dataset, rows=missed.rows, keys=missed.keys, why=why)
+    return result
 
 
 def _patient(stopped: threading.Event, obstacle: _Obstacle) -> Retrying:
