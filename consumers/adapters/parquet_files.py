@@ -22,8 +22,9 @@ from distributor.rollout.member_row import SlotName
 
 PART_ROWS = 65_536
 """A file that would have more rows is parted, until it holds one bucket."""
-# So that two threads have something to do, and a reader who asks for few rows can skip some.
-_OPTIONS = "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE 16384"
+# So that two threads have something to do, and a reader who asks for few rows can skip some. In octets too: a group of
+# wide rows is gathered in memory.
+_OPTIONS = "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE 16384, ROW_GROUP_SIZE_BYTES '8MB'"
 _PLAIN = re.compile("[^A-Za-z0-9_-]")
 
 

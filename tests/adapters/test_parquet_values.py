@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
+from random import Random
 
 import duckdb
 import pyarrow as pa
@@ -18,10 +19,11 @@ from consumers.adapters.parquet import ParquetAdapter
 from consumers.adapters.parquet_sums import certified, texts
 from consumers.adapters.parquet_text import column_type, from_text
 from consumers.conformance.exam import ENVIRONMENT, SYSTEM
-from consumers.conformance.hands import certificate_of, flip, load, rows_of
+from consumers.conformance.hands import certificate_of, flip, holding, load, rows_of
 from consumers.conformance.samples import PRICE_TABLE, Row, batch
 from distributor.errors import ConfigError
 from distributor.mapping.tables import TableMapping
+from distributor.model.certificate import EMPTY_TABLE
 from distributor.model.dataset import Column, DatasetSchema
 from distributor.model.texts import double_text
 from distributor.model.types import LogicalType
@@ -193,6 +195,23 @@ def test_decimals_come_back_as_they_were(numbers: list[Decimal]) -> None:
         found = texts(connection, table_of("decimal(12,2)").schema, rows).to_pylist()
     assert column_type(type_) == "DECIMAL(12,2)"
     assert [row["v0"] for row in sorted(found, key=lambda row: int(row["id"]))] == said
+
+
+def test_what_exceeds_the_memory_that_is_allowed_is_spilled(tmp_path: Path) -> None:
+    """Rows of 9 KB: 135 MB of them under a limit of 128 MB, and a delta of two batches over them."""
+    seat, table, random = ParquetSeat(tmp_path, memory_mb=128), table_of("text"), Random(3)
+    adapter = seat.adapter()
+    adapter.prepare(ENVIRONMENT, SYSTEM, (table,))
+    pieces = ([(str(5000 * at + n), random.randbytes(4500).hex()) for n in range(5000)] for at in (0, 1, 2, 0, 1))
+    with adapter.loading("b") as loading:
+        folded = EMPTY_TABLE
+        for rows in pieces:
+            touched = loading.apply(batch(table, rows))
+            folded = folded.minus(touched.before).plus(touched.after)
+        assert loading.commit(lambda row: holding(row, "b", 1)) is not None
+    assert folded.total.rows == 15_000
+    assert adapter.audit("b", table) == folded
+    adapter.close()
 
 
 def made(url: str, directory: Path, **options: str | int | bool) -> ParquetAdapter:
