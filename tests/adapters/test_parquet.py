@@ -126,6 +126,8 @@ class ParquetSeat:
             return connection.execute(statement).fetchall()
 
 
+# Over a thousand small loads, and DuckDB plans each of their statements anew: a minute and a half of processor time.
+@pytest.mark.timeout(900)
 class TestParquet(AdapterConformance):
     @pytest.fixture
     def seat(self, tmp_path: Path) -> Seat:
