@@ -23,7 +23,7 @@ from distributor.store.chunks import CHUNK_ROWS, OP, Op, read_manifest, write_ch
 from distributor.store.compose import net_delta
 from distributor.store.ways import BASE, Ways, read_base
 
-_MOST_BYTES = 32 << 20
+_MOST_BYTES = 8 << 20
 Hear = Callable[[str, int], None]
 """Hears of a dataset, and how many of its rows are done. What it raises ends the work, and nothing was named."""
 

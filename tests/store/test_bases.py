@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from distributor.store.chain import Chain
 from distributor.store.compose import net_delta
 from distributor.store.directory import DirectoryStore
 from distributor.store.ways import BASE, Ways, read_base
+from tests.store.heavy import heavy_history
 from tests.store.releases import publish
 from tests.store.rows import SCHEMA, State, as_changes, difference, state
 from tests.store.test_walk import STATE
@@ -120,6 +123,16 @@ def test_wide_rows_are_fewer_in_a_chunk(tmp_path: Path, monkeypatch: pytest.Monk
     assert [chunk.rows for chunk in made.base.chunks] == [3]
     more = publish(store, [{}, state([("x", str(n), "k", None) for n in range(7)])], chunk_rows=3)
     assert [chunk.rows for chunk in base_of(store, 1, str(more[1])).base.chunks] == [3, 3, 1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="weighs a process by /proc")
+def test_a_base_heavier_than_memory_is_made_below_it(tmp_path: Path) -> None:
+    manifest, weight = heavy_history(tmp_path, 200, 2_000)
+    command = [sys.executable, "-m", "tests.store.heavy", str(tmp_path), manifest, "200", "base"]
+    said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    rows, peak_mb = map(int, said.split())
+    assert rows == 400_000
+    assert peak_mb < 350 < 400 < weight / 1e6
 
 
 def _sums(manifest: str) -> str:
