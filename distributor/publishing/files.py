@@ -127,11 +127,13 @@ def _read_jsonl(
     found = conn.execute("SELECT DISTINCT json_object_keys(document::json) FROM pg_temp.documents").fetchall()
     names = _checked(sorted(name for (name,) in found), path, known)
     _create(conn, len(names))
-    values = sql.SQL(", ").join(sql.SQL("document::json ->> {}").format(name) for name in names)
-    raw = sql.SQL("document" if bad.keeps else "NULL")
-    conn.execute(
-        sql.SQL("INSERT INTO pg_temp.given SELECT row, row, {}, {} FROM pg_temp.documents").format(raw, values)
+    # One look at each document for all columns.
+    typed = sql.SQL(", ").join(sql.SQL("{} text").format(sql.Identifier(name)) for name in names)
+    statement = sql.SQL(
+        "INSERT INTO pg_temp.given SELECT row, row, {}, found.* FROM pg_temp.documents,"
+        " json_to_record(document::json) AS found({})"
     )
+    conn.execute(statement.format(sql.SQL("document" if bad.keeps else "NULL"), typed))
     return names
 
 
