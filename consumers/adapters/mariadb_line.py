@@ -36,7 +36,8 @@ _SESSION = {
     "lock_wait_timeout": str(LOCK_SECONDS),
     "idle_transaction_timeout": "120",
     "max_statement_time": "0",
-    # Of a slice's rows, 17 octets each.
+    # For a slice's keys, which may have 3,072 octets each, and its hashes, 17 octets each.
+    "max_heap_table_size": "67108864",
     "group_concat_max_len": "16777216",
     "net_write_timeout": "600",
     "wait_timeout": "28800",

@@ -152,10 +152,10 @@ class MariaDBLoading:
             types = column_types(schema)
             texts = {column.name for column in schema.columns if is_text(column.type)}
             columns = (f"{quoted(n)} {types[n]}{f' {TEXT}' if n in texts else ''} NOT NULL" for n in schema.key)
-            # Not InnoDB: it is emptied for every slice, and never rolled back to.
+            # In memory: it is emptied for every slice, and never rolled back to.
             self._transaction.run(
                 f"CREATE OR REPLACE TEMPORARY TABLE {_KEYS} ({', '.join(columns)}, {_GONE} BOOLEAN NOT NULL)"
-                " ENGINE = Aria TRANSACTIONAL = 0"
+                " ENGINE = MEMORY"
             )
             self._keyed = batch.table.name
         for rows, gone in ((batch.upserts.select(schema.key), "FALSE"), (batch.deletes, "TRUE")):
@@ -171,11 +171,11 @@ class MariaDBLoading:
 
 
 def _slices(batch: Batch) -> Iterator[Batch]:
-    """Pieces of at most _SLICE upserts, the deletes in the first. By key: neighbours are found on one page."""
+    """Pieces of at most _SLICE upserts and as many deletes. By key: neighbours are found on one page."""
     order: Any = [(name, "ascending") for name in batch.table.schema.key]
     upserts, deletes = batch.upserts.sort_by(order), batch.deletes.sort_by(order)
-    for start in range(0, max(upserts.num_rows, 1), _SLICE):
-        yield Batch(batch.table, upserts.slice(start, _SLICE), deletes if start == 0 else deletes.slice(0, 0))
+    for start in range(0, max(upserts.num_rows, deletes.num_rows, 1), _SLICE):
+        yield Batch(batch.table, upserts.slice(start, _SLICE), deletes.slice(start, _SLICE))
 
 
 def _sum(parts: Iterable[TableCertificate]) -> TableCertificate:

@@ -238,11 +238,17 @@ class LocalMariaDB:
     def _prepared(self, program: Path) -> Supervised:
         (self.port,) = remembered_ports(self.directory / "ports", 1)
         shelf = self._shelf()
+        # Its own: what cleans up a machine's /tmp takes tables away.
+        temporary = shelf / "tmp"
+        temporary.mkdir(mode=0o700, exist_ok=True)
+        if self._account:
+            os.chown(temporary, *self._account)
         settings = {
             **_SETTINGS,
             **({} if self._durable else _CARELESS),
             "datadir": str(shelf / "data"),
             "init-file": str(shelf / "init.sql"),
+            "tmpdir": str(temporary),
             "port": str(self.port),
             # A path for a socket may have 107 characters, and nobody needs one.
             "socket": "",
