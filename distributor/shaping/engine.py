@@ -23,6 +23,7 @@ _MEMORY = "256MB"
 _ROWS = "given"
 _WHERE = "kept"
 _AS_WHERE = "where"
+_PARTS = 8
 _BOOLEAN = LogicalType(Kind.BOOLEAN)
 # Where DuckDB's sentences begin to speak of its own ways, or of columns as they are called in here.
 _INSIDE = re.compile(r" when casting from source column c\d| in expression \(|\. (?:Use|You|Try) ")
@@ -161,16 +162,37 @@ class Engine:
         return pc.and_not(good, failed)
 
     def _failures(self, sql: str, given: pa.Table) -> list[bool]:
-        """Per row whether the expression fails on it. DuckDB's TRY would say so, but lets errors through that arise
-        inside AND, IN, BETWEEN and COALESCE."""
+        """Per row whether the expression fails on it."""
         try:
             self._run(f"SELECT {sql} AS v FROM {_ROWS}", given)
         except duckdb.Error:
-            if given.num_rows == 1:
-                return [True]
-            half = given.num_rows // 2
-            return self._failures(sql, given.slice(0, half)) + self._failures(sql, given.slice(half))
-        return [False] * given.num_rows
+            numbered = given.append_column("place", pa.array(range(given.num_rows), pa.int64()))
+        else:
+            return [False] * given.num_rows
+        try:
+            # A value that is NULL is one, too: inside a struct it is told apart from a failure.
+            query = f"SELECT TRY({{'v': {sql}}}) IS NULL AS failed FROM {_ROWS} ORDER BY place"
+            return [bool(failed) for failed in self._run(query, numbered)["failed"].to_pylist()]
+        except duckdb.Error:
+            # TRY lets errors through that arise inside AND, IN, BETWEEN and COALESCE.
+            return self._failures_one_by_one(sql, numbered)
+
+    def _failures_one_by_one(self, sql: str, numbered: pa.Table) -> list[bool]:
+        self._run(f"CREATE OR REPLACE TEMP TABLE held AS SELECT * FROM {_ROWS}; SELECT 1 AS done", numbered)
+        assert self._database is not None
+        database = self._database
+
+        def failures(start: int, end: int) -> list[bool]:
+            try:
+                database.execute(f"SELECT {sql} AS v FROM held WHERE place >= {start} AND place < {end}").fetchall()
+            except duckdb.Error:
+                if end - start == 1:
+                    return [True]
+                places = range(start, end, max((end - start) // _PARTS, 1))
+                return [failed for at in places for failed in failures(at, min(at + places.step, end))]
+            return [False] * (end - start)
+
+        return failures(0, numbered.num_rows)
 
     def _reason(self, sql: str, row: pa.Table) -> str:
         try:

@@ -162,9 +162,10 @@ def test_what_does_not_go_through_is_named_and_the_rest_goes_on(
     assert shaped(compiled, [rows[1]]).unfit == found.unfit
 
 
-def test_each_of_many_rows_that_fail_is_named() -> None:
+@pytest.mark.parametrize("expr", ["CAST(v AS INTEGER)", "if(v::INTEGER >= 0 AND v::INTEGER < 1000, v::INTEGER, 0)"])
+def test_each_of_many_rows_that_fail_is_named(expr: str) -> None:
     source = dataset({"id": "integer", "v": "text"})
-    compiled = table(source, {"id": "id", "v": ("CAST(v AS INTEGER)", "integer")})
+    compiled = table(source, {"id": "id", "v": (expr, "integer")})
     rows = [[str(at), "x" if at % 7 == 0 else str(at)] for at in range(1000)]
     found = shaped(compiled, rows)
     assert [bad.key for bad in found.unfit] == [(str(at),) for at in range(0, 1000, 7)]
