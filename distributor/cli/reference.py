@@ -44,9 +44,9 @@ A verb that fails says one sentence on stderr; with `--json` it writes this obje
 | 0 | done |
 | 1 | failed |
 | 2 | wrong usage, or a config that cannot be used |
-| 10 | differences present. `verify`: rows are not as the release has them, and were not mended. `capture verify`: \
-triggers have missed changes |
-| 11 | refused by a gate |
+| 10 | differences present. `plan --exit-code`: a deploy would change something. `verify`: rows are not as the release \
+has them, and were not mended. `capture verify`: triggers have missed changes |
+| 11 | refused by a gate; `deploy --plan`: the plan is stale |
 | 12 | not converged in time, or called off before the decision: nothing flipped. After `--timeout`: nothing has \
 flipped yet, and the rollout goes on. `verify`: a member did not answer in time |
 | 13 | the environment is held or busy; or the rollout was superseded while it was queued. `verify`: a member changed \
