@@ -63,6 +63,7 @@ def _check_dataset(
     from distributor.capture.inspect import inspect
     from distributor.capture.triggers import CaptureState, state
     from distributor.publishing.drift import settled
+    from distributor.quality.lookups import try_rules
 
     part = f"master.{name}"
     source = inspect(conn, {name: dataset})[name]
@@ -79,6 +80,10 @@ def _check_dataset(
         findings.note(part, f"the next release has it in another shape: {'; '.join(shape.restarts)}")
     if shape.ignored:
         findings.note(part, f"left out, as `drift` says: {'; '.join(shape.ignored)}")
+    if dataset.rules:
+        try_rules(name, dataset, shape.source.schema)
+        fit = "fits" if len(dataset.rules) == 1 else "fit"
+        findings.ok(part, f"{count(len(dataset.rules), 'quality rule')} {fit} its columns")
 
 
 def check_ledger(settings: Settings, findings: Findings) -> None:

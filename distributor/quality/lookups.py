@@ -22,7 +22,7 @@ from distributor.model.dataset import DatasetSchema
 from distributor.publishing.image import SCHEMA, image_table
 from distributor.quality.delivery import Delivery, keys_of
 from distributor.quality.findings import Failures, Offender
-from distributor.quality.rows import check_columns
+from distributor.quality.rows import RowRules, check_columns
 from distributor.settings.models import Dataset
 from distributor.settings.rules import Rule
 from distributor.store.chunks import AFTER, BEFORE, OP, Op
@@ -45,6 +45,12 @@ def check_rules(datasets: Mapping[str, Dataset], schemas: Mapping[str, DatasetSc
                     where=f"dataset {name}, the rule {rule.name}",
                     mend="Only a dataset with a key of one column can be referenced.",
                 )
+
+
+def try_rules(name: str, dataset: Dataset, schema: DatasetSchema) -> None:
+    """Raises SchemaError or ConfigError for rules of one dataset that do not fit its columns."""
+    RowRules(schema, dataset.rules).close()
+    check_rules({name: dataset}, {name: schema})
 
 
 def make_indexes(image: psycopg.Connection, datasets: Mapping[str, Dataset]) -> None:

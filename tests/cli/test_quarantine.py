@@ -174,3 +174,11 @@ def test_over_the_budget_nothing_goes_out(run: Run, tmp_path: Path, estate: Esta
     estate.run("UPDATE products SET price = 1")
     assert run("publish", "--json", *options).json["let_go"] == {"products": 4}
     check(estate, "prices")
+
+
+def test_check_names_a_rule_that_fits_no_column(run: Run, tmp_path: Path, estate: Estate) -> None:
+    file = config(estate, tmp_path)
+    fits = run("check", "--json", "--config", file).json
+    assert "2 quality rules fit its columns" in str(fits)
+    file.write_text(file.read_text().replace('not_null = ["name"]', 'not_null = ["nmae"]'))
+    assert "the rule named names the column 'nmae', which is not there" in run("check", "--config", file).out
