@@ -88,6 +88,7 @@ def _plan(engine: Engine, store: Store, settings: StoreSettings, at: datetime, h
         wanted = needs(conn, settings.keep, at)
         every = _known(conn)
         gone = oldest(conn, store) or 0
+    _refuse_strangers(store, every, bool(there))
     known = {number: sha256 for number, sha256 in every.items() if number >= gone}
     hear("proving that every release that is kept can be had")
     base = lowest(store, known, wanted.oldest.release) if wanted.oldest else None
@@ -100,6 +101,19 @@ def _plan(engine: Engine, store: Store, settings: StoreSettings, at: datetime, h
     names = tuple(name for kind, name, _ in store.links() if kind == BASE and name not in found.manifests)
     collected = sum(number < found.floor for number in known)
     return _Plan(found, wanted, before, collected, names, garbage, len(loose) - len(old))
+
+
+def _refuse_strangers(store: Store, every: Known, holds_something: bool) -> None:
+    """A config may name the ledger of one estate and the store of another: there everything would be garbage."""
+    named = {name if kind == BASE else sha256 for kind, name, sha256 in store.links() if kind in (BASE, KEPT)}
+    strange = named - set(every.values())
+    if strange or (holds_something and not every):
+        what = f"manifest {min(strange)} of the store" if strange else "any release, and the store is not empty"
+        raise RefusedError(
+            f"the ledger does not know {what}: nothing was deleted",
+            where="store",
+            mend="Do `ledger.url` and `store.path` belong together? Was the ledger restored from a backup?",
+        )
 
 
 def _raise_the_floor(engine: Engine, store: Store, settings: StoreSettings, at: datetime, plan: _Plan) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,8 +12,8 @@ import pytest
 from sqlalchemy import text
 
 from distributor.errors import RefusedError, StoreError
-from distributor.ledger import quarantine, verifications
-from distributor.ledger.engine import transaction
+from distributor.ledger import migrate, quarantine, verifications
+from distributor.ledger.engine import ledger_engine, transaction
 from distributor.ledger.locks import asking_gate, collecting
 from distributor.ledger.quarantine import HeldRow
 from distributor.ledger.verifications import Verification
@@ -331,6 +332,19 @@ def test_nothing_is_deleted_where_a_kept_release_could_not_be_had(history: Histo
     with pytest.raises(StoreError, match="cannot be had from nothing"):
         history.collect()
     assert history.there() == before
+
+
+def test_the_store_of_another_ledger_is_left_alone(history: History, database: Callable[[], str]) -> None:
+    url = database()
+    migrate.upgrade(url)
+    before, stranger = history.there(), ledger_engine(url)
+    with pytest.raises(RefusedError, match=f"does not know manifest {history.manifest(4)} of the store"):
+        collect(stranger, history.store, history.settings, NOW)
+    history.store.unlink(BASE, history.manifest(4))
+    with pytest.raises(RefusedError, match="does not know any release, and the store is not empty"):
+        collect(stranger, history.store, history.settings, NOW)
+    assert history.there() == before
+    stranger.dispose()
 
 
 def test_a_ledger_that_knows_less_than_its_members_deletes_nothing(history: History) -> None:
