@@ -9,6 +9,7 @@ import typer
 from distributor.cli.asking import AskedRollout, ask_and_wait, would_ask
 from distributor.cli.desk import Desk
 from distributor.cli.options import MOST_RELEASE, By, DryRun, Environment, NoWait, Timeout
+from distributor.errors import UsageError
 from distributor.rollout.state import Cause
 
 Release = Annotated[
@@ -42,6 +43,8 @@ def deploy(
     It waits with live progress; the exit code says how it ended. A deploy takes the place of a rollout that has not
     been decided yet; a hold lets it be staged, and it flips when the hold ends.
     """
+    if dry_run and plan is not None:
+        raise UsageError("--plan and --dry-run exclude each other", where="usage", mend="`plan` asks for nothing.")
     if dry_run:
         return would_ask(desk, environment, release, Cause.OPERATOR)
     from distributor.requests.plans import request_planned

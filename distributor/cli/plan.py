@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from pydantic import PrivateAttr
 from rich.console import Console
 from rich.text import Text
 
@@ -118,13 +119,13 @@ class Planned(Outcome):
     """Rows that would be held back because a system cannot take them."""
     systems: tuple[PlannedSystem, ...]
     """The members that are not detached."""
-    tells: bool
-    """Whether the exit code tells of differences: `--exit-code`."""
+    # Whether the exit code tells of differences.
+    _tells: bool = PrivateAttr(default=False)
 
     @property
     def exit_code(self) -> int:
         """With `--exit-code`: 10 when there are differences, 11 when it would be refused. Else 0."""
-        if not self.tells:
+        if not self._tells:
             return DONE
         if self.refused:
             return RefusedError.exit_code
@@ -193,10 +194,12 @@ def plan(
     desk.known_environment(environment)
     with desk.ledger() as engine:
         found = planned(engine, desk.settings, desk.store, environment, release=release, sample=limit)
-    return _told(found, tells=exit_code)
+    told = _told(found)
+    told._tells = exit_code
+    return told
 
 
-def _told(found: Plan, *, tells: bool) -> Planned:
+def _told(found: Plan) -> Planned:
     state = found.state
     pinned = f", but not now: {state.pinned}" if state.pinned else ""
     follows = f"{state.name} follows new releases by itself{pinned}" if state.follow else ""
@@ -223,7 +226,6 @@ def _told(found: Plan, *, tells: bool) -> Planned:
             for row in found.held_back
         ),
         systems=tuple(map(_system, found.systems)),
-        tells=tells,
     )
 
 
