@@ -16,11 +16,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from distributor.cli.main import main
 from distributor.errors import BadInputError, UsageError
 from distributor.publishing.importing import ImportResult, import_file
 from distributor.publishing.records import records
 from distributor.settings.models import Settings
 from tests.capture.master import datasets, run, settings_for
+from tests.cli.conftest import config_text
 
 DDL = "CREATE TABLE products (sku text PRIMARY KEY, name text NOT NULL, price numeric(8,2), tags jsonb)"
 
@@ -302,3 +304,22 @@ def test_a_real_field_that_is_a_number_here_and_a_list_there(
     lists = [value for value in wanted.values() if isinstance(value, list)]
     result = import_file(settings, "numbers", file, bad_records=tmp_path / "bad.jsonl", most_bad=len(wanted))
     assert (result.bad, result.inserted) == (len(lists), len(wanted) - len(lists))
+
+
+def test_the_verb_says_what_was_put_aside(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url, file = settings.master.url, tmp_path / "distributor.toml"
+    file.write_text(config_text(url, url, "amqp://h/"))
+    feed, aside = tmp_path / "products.csv", tmp_path / "bad.jsonl"
+    feed.write_text('sku,name\nB,b\nB,b\nC,24" wide\n')
+    options = ["import", "products", str(feed), "--config", str(file)]
+    assert main(options) == 1
+    assert "line 4: a quote stands in a value that is not quoted: 'C,24\" wide'" in capsys.readouterr().err
+    assert main([*options, "--bad-records", str(aside), "--max-bad", "0"]) == 1
+    assert main([*options, "--bad-records", str(aside)]) == 0
+    assert capsys.readouterr().out == (
+        "products: 2 rows read; 1 inserted, 0 updated, 0 deleted\n"
+        "1 exact copy of other rows taken once\n"
+        "1 bad record put aside: line 4: a quote stands in a value that is not quoted: 'C,24\" wide'\n"
+    )
