@@ -18,7 +18,9 @@ import sqlalchemy as sa
 from distributor.cli.desk import without_password
 from distributor.cli.finding import Findings
 from distributor.errors import ConfigError, UnreachableError
+from distributor.mapping.compiled import Compiled, compile_table
 from distributor.settings import MemberSettings, Settings
+from distributor.shaping.engine import Engine
 
 if TYPE_CHECKING:
     from distributor.mapping.tables import SystemMapping, TableMapping
@@ -69,12 +71,13 @@ def check_member(
     if member.adapter not in known:
         raise ConfigError(f"there is no adapter {member.adapter!r}", mend=f"Known: {', '.join(sorted(known))}.")
     names = [table.into for table in settings.mapping(system).tables]
+    tables = _typed(settings.mapping(system), shapes)
     match member.adapter:
         case "postgresql":
             seen = _look_into_postgresql(member, names)
         case "sqlite":
             seen = _look_into_sqlite(settings.resolve(Path(member.url.removeprefix("sqlite:///"))), names)
-            _note_decimals_as_text(part, settings.mapping(system), shapes, findings)
+            _note_decimals_as_text(part, tables, findings)
         case _:
             findings.note(part, f"this program cannot look into a store of {member.adapter}; its consumer will")
             return
@@ -90,7 +93,7 @@ def check_member(
             f"views that readers look at are gone: {', '.join(sorted(seen.gone))}",
             "Its consumer makes them again when it starts, or stages; grants have to be given again.",
         )
-    elif seen.held and (altered := _altered(settings, environment, system, shapes, known[member.adapter])):
+    elif seen.held and (altered := _altered(settings, environment, system, tables, known[member.adapter])):
         for sentence in altered:
             findings.problem(part, sentence, f"Until then `distributor verify {environment}` says the same.")
     else:
@@ -99,14 +102,27 @@ def check_member(
         )
 
 
-def _note_decimals_as_text(
-    part: str, mapping: SystemMapping, shapes: Mapping[str, DatasetSchema], findings: Findings
-) -> None:
+def _typed(mapping: SystemMapping, shapes: Mapping[str, DatasetSchema]) -> list[Compiled]:
+    """The system's tables, every expression of which can be computed. Raises ConfigError that names one that cannot.
+
+    Tables that read referenced rows are left out: only a release has those."""
+    tables = [
+        compile_table(mapping.system, table, shapes[table.source]) for table in mapping.tables if table.source in shapes
+    ]
+    for table in tables:
+        engine = Engine(table)
+        try:
+            engine.bind()
+        finally:
+            engine.close()
+    return tables
+
+
+def _note_decimals_as_text(part: str, tables: Sequence[Compiled], findings: Findings) -> None:
     columns = [
-        f"{table.into}.{column.name}"
-        for table in mapping.tables
-        if table.dataset in shapes
-        for column in shapes[table.dataset].columns
+        f"{table.name}.{column.name}"
+        for table in tables
+        for column in table.schema.columns
         if column.type.kind == "decimal" and not column.type.fits_a_double
     ]
     if columns:
@@ -114,15 +130,14 @@ def _note_decimals_as_text(
 
 
 def _altered(
-    settings: Settings, environment: str, system: str, shapes: Mapping[str, DatasetSchema], adapter: EntryPoint
+    settings: Settings, environment: str, system: str, tables: Sequence[Compiled], adapter: EntryPoint
 ) -> Sequence[str]:
     """What is not as the adapter made it, asked of the adapter itself. Of tables without a release nobody knows."""
     made = adapter.load()(settings.environments[environment].systems[system], settings.directory)
     if not isinstance(made, _Inspects):
         return ()
-    mapping = settings.mapping(system)
     try:
-        return made.inspect([(table, shapes[table.dataset]) for table in mapping.tables if table.dataset in shapes])
+        return made.inspect([(table.mapping, table.schema) for table in tables])
     finally:
         made.close()
 

@@ -94,6 +94,9 @@ def test_a_plan_touches_nothing_and_says_what_a_deploy_then_does(make_mapped: Ca
     assert f"plan {told['plan'][:12]}" in shown.out
     world.deploy("--plan", told["plan"])
     assert applied(before, world.stored()) == tables(told)
+    for system in told["systems"]:
+        # The way that the member itself took, as its log has it.
+        assert system["way"] in (world.config.parent / f"{system['system']}.log").read_text()
 
     back = world.json("plan", "uat", "--release", 1)
     online = world.stored()
