@@ -170,7 +170,8 @@ def release_held(
 ) -> Handled:
     """Ship rows as they are with the next release, although their quality rule fails; once, and audited.
 
-    The rows that reference them go with them. If a row changes so that it fails another rule, it is held back again.
+    They go with the values that they have by then; the rows that reference them go with them. Rules that refuse a
+    release are not asked to be lenient.
     """
     from distributor.requests import quarantine
 

@@ -15,7 +15,7 @@ from distributor.telemetry.clock import now
 from tests.capture.master import journal
 from tests.cli.conftest import Run
 from tests.publishing.estate import Estate
-from tests.quality.estate import check, held, quality_estate
+from tests.quality.estate import check, held, master_rows, quality_estate
 
 RULES = """
 [[master.datasets.products.rules]]
@@ -125,7 +125,7 @@ def test_what_is_held_back_is_listed_retried_and_released(run: Run, tmp_path: Pa
     assert [row["released"] for row in listed] == ["a gift", None]
     published = run("publish", "--json", *options).json
     assert (published["held_back"], published["let_go"]) == ({"products": 1}, {"prices": 1, "products": 1})
-    # Once: another change of that row is judged again.
+    # Once: another change of that row is judged again, by every rule.
     estate.run("UPDATE products SET price = -2 WHERE id = 'new'")
     assert run("publish", "--json", *options).json["held_back"] == {"products": 2}
     acts = run("audit", "--json", *options).json["audit"]
@@ -182,3 +182,14 @@ def test_check_names_a_rule_that_fits_no_column(run: Run, tmp_path: Path, estate
     assert "2 quality rules fit its columns" in str(fits)
     file.write_text(file.read_text().replace('not_null = ["name"]', 'not_null = ["nmae"]'))
     assert "the rule named names the column 'nmae', which is not there" in run("check", "--config", file).out
+
+
+def test_a_row_that_fails_two_rules_is_released_at_once(run: Run, tmp_path: Path, estate: Estate) -> None:
+    options = ("--config", config(estate, tmp_path, "quarantine"))
+    estate.run("UPDATE products SET price = -1, name = NULL WHERE id = 'p1'")
+    assert run("publish", "--json", *options).json["held_back"] == {"products": 1}
+    assert run("quarantine", "release", "--key", "p1", "--reason", "r", "--dry-run", *options).code == 0
+    assert run("publish", "--json", *options).json["held_back"] == {"products": 1}
+    run("quarantine", "release", "--key", "p1", "--reason", "r", *options)
+    assert run("publish", "--json", *options).json["let_go"] == {"products": 1}
+    assert estate.image(estate.head().schema_of("products")) == master_rows(estate, "products")
