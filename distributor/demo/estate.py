@@ -18,10 +18,13 @@ from rich.console import Console
 
 from distributor.cli.desk import Desk
 from distributor.demo.readers import Place
+from distributor.demo.tables import Table
 from distributor.errors import DistributorError, UsageError
 from distributor.local.broker import LocalBroker, choose_broker
+from distributor.local.mariadb import LocalMariaDB
 from distributor.local.postgresql import LocalPostgreSQL
 from distributor.local.processes import machine_environment, owned
+from distributor.local.redis import LocalRedis
 from distributor.local.supervised import Supervised
 
 _NO_BROKER_YET = "amqp://127.0.0.1:1/"
@@ -29,12 +32,16 @@ _NO_BROKER_YET = "amqp://127.0.0.1:1/"
 
 @dataclass(frozen=True, slots=True)
 class SystemPlan:
-    """A system: its adapter, and dataset → the name of its own table."""
+    """A system: its adapter, and dataset → the name of its own table; or all of its tables as the config has them
+    (`mapping`), as its users know them (`facts`), and its `options`. None of these: every dataset as it is."""
 
     name: str
     adapter: str
-    tables: Mapping[str, str]
+    tables: Mapping[str, str] = field(default_factory=dict)
     required: bool = True
+    mapping: str = ""
+    facts: tuple[Table, ...] = ()
+    options: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,7 @@ class Estate:
         environments: Sequence[EnvironmentPlan],
         *,
         datasets: Mapping[str, str],
+        references: Mapping[str, Mapping[str, str]] | None = None,
         quiet_period: str = "0s",
         broker_url: str | None = None,
         apart: Collection[str] = (),
@@ -77,6 +85,10 @@ class Estate:
         self.apart = {name: LocalPostgreSQL(self.state / f"postgresql_{name}", durable=durable) for name in apart}
         self.broker: LocalBroker | None = None
         self._datasets = dict(datasets)
+        self._references = references or {}
+        adapters = {system.adapter for plan in self.environments for system in plan.systems}
+        self.mariadb = LocalMariaDB(self.state / "mariadb", durable=durable) if "mariadb" in adapters else None
+        self.redis = LocalRedis(self.state / "redis", durable=durable) if "redis" in adapters else None
         self._quiet_period = quiet_period
         self._processes: dict[str, Supervised] = {}
         self._servers: list[Callable[[], None]] = []
@@ -100,16 +112,22 @@ class Estate:
         self.broker = broker = choose_broker(
             self.state / "rabbitmq", given_url=self._broker_url, announce=self._announce, durable=self._durable
         )
-        with ThreadPoolExecutor(1) as pool:
-            starting = pool.submit(broker.start)
-            self._servers.append(broker.stop)
+        others = [server for server in (self.mariadb, self.redis) if server is not None]
+        with ThreadPoolExecutor(3) as pool:
+            starting = [pool.submit(server.start) for server in (broker, *others)]
+            self._servers += [broker.stop, *(server.stop for server in others)]
             for server in (self.postgresql, *self.apart.values()):
                 self._servers.append(server.stop)
                 server.start()
             self._create_databases()
             self._write_config(_NO_BROKER_YET)
             meanwhile()
-            starting.result()
+            for start in starting:
+                start.result()
+        if self.mariadb:
+            for place in self.places():
+                if place.adapter == "mariadb":
+                    self.mariadb.create_database(place.name.replace(".", "_"))
         self._write_config(broker.url())
 
     def start_roles(self) -> None:
@@ -181,7 +199,7 @@ class Estate:
     def places(self, environment: str | None = None) -> list[Place]:
         """Where the systems of one or of all environments are read."""
         return [
-            Place(plan.name, system.name, system.adapter, self._member_url(plan, system), system.tables)
+            Place(plan.name, system.name, system.adapter, self._member_url(plan, system), system.tables, system.facts)
             for plan in self.environments
             if environment in (None, plan.name)
             for system in plan.systems
@@ -257,10 +275,21 @@ class Estate:
         process.start()
 
     def _member_url(self, plan: EnvironmentPlan, system: SystemPlan) -> str:
-        if system.adapter == "sqlite":
-            return f"sqlite:///{self.state / f'{plan.name}_{system.name}.db'}"
         database = f"{plan.name}_{system.name}"
+        match system.adapter:
+            case "sqlite":
+                return f"sqlite:///{self.state / f'{database}.db'}"
+            case "files" | "parquet":
+                return f"{system.adapter}:///{self.state / database}"
+            case "mariadb":
+                return self.mariadb.url(database) if self.mariadb and self.mariadb.port else "mariadb://nowhere/none"
+            case "redis":
+                return self.redis.url() if self.redis and self.redis.port else "redis://nowhere"
         return self.server(database).url(database)
+
+    def _dataset(self, name: str, table: str) -> str:
+        named = ", ".join(f'{column} = "{target}"' for column, target in self._references.get(name, {}).items())
+        return f'[master.datasets.{name}]\ntable = "public.{table}"\nreferences = {{{named}}}'
 
     def _toml(self, broker_url: str) -> str:
         text = json.dumps
@@ -268,7 +297,7 @@ class Estate:
             "[master]",
             f"url = {text(self.master_url)}",
             f"quiet_period = {text(self._quiet_period)}",
-            *(f'[master.datasets.{name}]\ntable = "public.{table}"' for name, table in self._datasets.items()),
+            *(self._dataset(name, table) for name, table in self._datasets.items()),
             f"[ledger]\nurl = {text(self.ledger_url)}",
             f"[broker]\nurl = {text(broker_url)}",
             '[store]\npath = "store"',
@@ -288,7 +317,10 @@ class Estate:
                     f"url = {text(self._member_url(plan, system))}",
                     f"required = {text(system.required)}",
                 ]
+                if system.options:
+                    lines.append(f"options = {{{system.options.format(environment=plan.name)}}}")
         for system in {system.name: system for plan in self.environments for system in plan.systems}.values():
+            lines.append(system.mapping)
             for dataset, table in system.tables.items():
                 lines += [f"[[systems.{system.name}.tables]]", f'dataset = "{dataset}"', f'into = "{table}"']
         return "\n".join(lines) + "\n"

@@ -16,7 +16,9 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from distributor.demo.catalogue import FIRST_MARKER, LAST_MARKER, batch_of
+from distributor.demo.catalogue import batch_of
+from distributor.demo.sights import Sight, errors, marked_query, open_sight
+from distributor.demo.tables import Table
 from distributor.telemetry import clock
 
 MAX_KEPT_ERRORS = 20
@@ -25,13 +27,21 @@ Row = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where one system's users read: `tables` maps dataset → the table's name there."""
+    """Where one system's users read: `tables` maps dataset → the table's name there, where it is the dataset as it is;
+    `facts` are its tables otherwise."""
 
     environment: str
     system: str
     adapter: str
     url: str
     tables: Mapping[str, str]
+    facts: tuple[Table, ...] = ()
+
+    @property
+    def marked(self) -> tuple[tuple[str, str], ...]:
+        """Tables that have the marked rows, and the column of product ids in each."""
+        own = tuple((fact.name, fact.marked) for fact in self.facts if fact.marked)
+        return own or tuple((self.tables[name], "product_id") for name in ("products", "prices") if name in self.tables)
 
     @property
     def name(self) -> str:
@@ -55,16 +65,7 @@ class Sighting:
 
 def glance(place: Place) -> str:
     """The statement of one read: release, time of its flip, lowest and highest change batch of the marked rows."""
-    marked = " UNION ALL ".join(
-        f"SELECT revision FROM {place.tables[dataset]} WHERE product_id BETWEEN {FIRST_MARKER} AND {LAST_MARKER}"
-        for dataset in ("products", "prices")
-        if dataset in place.tables
-    )
-    # Release 0 has no row yet in some stores: the aggregates make it one row all the same.
-    return (
-        f"SELECT (SELECT max(release) FROM distributor_release), (SELECT max(flipped_at) FROM distributor_release),"
-        f" min(revision), max(revision) FROM ({marked}) AS marked"
-    )
+    return marked_query(place)
 
 
 class Line:
@@ -129,14 +130,14 @@ class Reader:
         return next((sighting for sighting in list(self.sightings) if sighting.release == release), None)
 
     def _run(self) -> None:
-        query = glance(self.place)
-        line: Line | None = None
+        line: Sight | None = None
+        failures = errors()
         while not self._stop.wait(self.pause):
             begun = time.perf_counter()
             try:
-                line = line or Line(self.place)
-                row = line.ask(query)[0]
-            except (psycopg.Error, sqlite3.Error) as error:
+                line = line or open_sight(self.place)
+                row = line.glance()
+            except failures as error:
                 if line:
                     line.close()
                 line = None

@@ -12,14 +12,15 @@ from pathlib import Path
 import psycopg
 from rich.table import Table
 
-from distributor.demo import catalogue, checks
+from distributor.demo import beside, catalogue
 from distributor.demo.audience import Audience
 from distributor.demo.catalogue import DATASETS
 from distributor.demo.estate import Estate
 from distributor.demo.full_refresh import full_refresh
 from distributor.demo.outcome import Claim, DemoOutcome, SystemLine
 from distributor.demo.screen import Screen, matrix
-from distributor.demo.systems import ABSENT, COPIED, ENVIRONMENTS, PROD, UAT
+from distributor.demo.servers import missing_servers
+from distributor.demo.systems import ABSENT, COPIED, ENVIRONMENTS, PROD, REFERENCES, UAT, cast
 from distributor.demo.watching import LedgerView, SettledWatch, settled, waits_for
 from distributor.errors import NotConvergedError
 from distributor.telemetry import clock
@@ -69,8 +70,9 @@ class Story:
         self.screen = screen
         self.estate = Estate(
             wishes.state,
-            ENVIRONMENTS,
+            cast(missing_servers(screen.say)),
             datasets={dataset: dataset for dataset in DATASETS},
+            references=REFERENCES,
             quiet_period="0s",
             broker_url=wishes.broker_url,
             announce=screen.say,
@@ -98,7 +100,7 @@ class Story:
         return self._reckon(first, second, waited_for, copied)
 
     def _start(self) -> None:
-        self.screen.act("Starting PostgreSQL and RabbitMQ of its own, on private ports")
+        self.screen.act("Starting servers of its own, on private ports: PostgreSQL, RabbitMQ, MariaDB, Redis")
         self.estate.start_servers(meanwhile=self._fill_master)
         self.screen.act(f"Starting a coordinator, a publisher and {len(self.estate.places())} consumers")
         self.estate.start_roles()
@@ -149,7 +151,8 @@ class Story:
         carried = self._change(CHANGED_WITHOUT_ONE, revision=2, release=3)
         self._wait(DELTA_SECONDS, "all others to be staged", lambda: self._waited_for() == (ABSENT,))
         waited_for = self._waited_for()
-        self.screen.say(f"six systems are staged and verified; nobody flips. Waited for: {', '.join(waited_for)}")
+        others = len(self.estate.places(PROD)) - 1
+        self.screen.say(f"{others} systems are staged and verified; nobody flips. Waited for: {', '.join(waited_for)}")
         earlier = self.audience.reads
         self._wait(DELTA_SECONDS, "some time to pass", _after(NOBODY_FLIPS_SECONDS))
         reads = self.audience.reads - earlier
@@ -183,7 +186,7 @@ class Story:
     def _full_refresh(self) -> float:
         self.screen.act(f"For comparison, {COPIED} is copied whole, as a nightly job would")
         place = next(place for place in self.estate.places(PROD) if place.system == COPIED)
-        took = full_refresh(self.estate.master_url, place.url, place.tables)
+        took = full_refresh(self.estate.master_url, place.url, DATASETS)
         self.screen.say(f"{took:,.0f} ms for one system")
         return took
 
@@ -227,11 +230,11 @@ class Story:
         )
 
     def _compare(self) -> list[SystemLine]:
-        with self._master() as master:
-            expected = {dataset: checks.master_lines(master, dataset) for dataset in DATASETS}
         found = []
-        for reader in self.audience.readers:
-            compared = checks.compare(reader.place, expected)
+        with self._master() as connection:
+            master = beside.Master(connection)
+            everything = [(reader, beside.compare(reader.place, master)) for reader in self.audience.readers]
+        for reader, compared in everything:
             found.append(
                 SystemLine(
                     environment=reader.place.environment,

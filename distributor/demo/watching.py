@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from dataclasses import dataclass, field
 
-import psycopg
 from sqlalchemy import Engine
 
-from distributor.demo.readers import Line, Place
+from distributor.demo.readers import Place
+from distributor.demo.sights import Sight, errors, open_sight
 from distributor.ledger import environments
 from distributor.ledger.engine import ledger_engine, transaction
 from distributor.rollout.state import Environment, RolloutState
 
 _MOVING = (RolloutState.FLIPPING, RolloutState.REVERTING)
-_RELEASE = "SELECT max(release) FROM distributor_release"
 
 
 class LedgerView:
@@ -91,7 +89,8 @@ class SettledWatch:
         self._thread.join(timeout=15)
 
     def _run(self) -> None:
-        lines: dict[str, Line] = {}
+        lines: dict[str, Sight] = {}
+        failures = errors()
         while not self._stop.wait(self.pause):
             before = moment(self.ledger.environment(self.environment))
             if before is None:
@@ -99,9 +98,9 @@ class SettledWatch:
             try:
                 for place in self.places:
                     if place.system not in lines:
-                        lines[place.system] = Line(place)
-                shown = {system: line.ask(_RELEASE)[0][0] or 0 for system, line in lines.items()}
-            except (psycopg.Error, sqlite3.Error):
+                        lines[place.system] = open_sight(place)
+                shown = {system: line.release() for system, line in lines.items()}
+            except failures:
                 # Readers count errors; before the first release there is nothing to read here.
                 _close(lines)
                 continue
@@ -113,7 +112,7 @@ class SettledWatch:
         self.ledger.close()
 
 
-def _close(lines: dict[str, Line]) -> None:
+def _close(lines: dict[str, Sight]) -> None:
     for line in lines.values():
         line.close()
     lines.clear()
