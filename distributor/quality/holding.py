@@ -95,9 +95,10 @@ class Holding:
         deleted: dict[str, Any] = {}
         for dataset, rule in self._lookups("references"):
             target = self._target(dataset, rule)
-            gone = deleted.setdefault(target, deleted_keys(self.delivery, target))
+            if target not in deleted:
+                deleted[target] = deleted_keys(self.delivery, target)
             failures = self._failures(dataset)
-            without_referenced(self.delivery, dataset, rule, failures, gone, moved=True)
+            without_referenced(self.delivery, dataset, rule, failures, deleted[target], moved=True)
             self._keep(found, dataset, rule, failures)
         if found:
             return found

@@ -56,6 +56,8 @@ class Quality:
         self._datasets = settings.master.datasets
         self._settings = settings.quarantine
         self._compiled: dict[str, tuple[DatasetSchema, RowRules]] = {}
+        # What rules needed that are no longer in the config is looked for once.
+        self._tidied = False
 
     def close(self) -> None:
         """Gives the memory back."""
@@ -85,6 +87,9 @@ class Quality:
         """
         known = {(row.dataset, row.key): row for row in before}
         if not self._has_rules and not known:
+            if not self._tidied:
+                make_indexes(delivery.image, {})
+                self._tidied = True
             return Judged(delivery.parts)
         check_rules(self._datasets, delivery.schemas)
         rules = {name: self._rules(schema) for name, schema in delivery.schemas.items() if self._datasets[name].rules}

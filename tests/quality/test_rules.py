@@ -325,3 +325,17 @@ def test_a_dry_run_judges_and_changes_nothing(database: Callable[[], str], tmp_p
     assert held(estate) == {}
     assert sorted(estate.store.path.rglob("*")) == before
     assert journal(estate.master) == {"products": {"p1", "p2"}}
+
+
+def test_indexes_are_those_that_the_rules_need(database: Callable[[], str], tmp_path: Path) -> None:
+    rules = [{"name": "one", "unique": ["barcode"]}, {"name": "two", "unique": ["barcode", "name"]}]
+    estate = quality_estate(database, tmp_path, rules, [{"name": "known", "references": "product"}])
+    count = "SELECT count(*) FROM pg_indexes WHERE schemaname = 'image' AND indexname LIKE 'quality%'"
+    assert estate.scalar(estate.ledger, count) == 3
+    reconfigured(estate, rules[:1])
+    estate.run("UPDATE products SET price = 7 WHERE id = 'p1'")
+    estate.publish()
+    assert estate.scalar(estate.ledger, count) == 1
+    reconfigured(estate)
+    estate.publish()
+    assert estate.scalar(estate.ledger, count) == 0
