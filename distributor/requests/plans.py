@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine
 
 from distributor.errors import RefusedError
-from distributor.ledger import environments, quarantine, releases, rollouts
+from distributor.ledger import environments, quarantine, releases, rollouts, variants
 from distributor.ledger.engine import transaction
 from distributor.ledger.quarantine import HeldRow
 from distributor.mapping.compiled import Compiled, compile_system
@@ -153,12 +153,12 @@ def _plan(
     systems = [name for name, member in state.members.items() if member.requirement is not Requirement.DETACHED]
     if not any(member.requirement is Requirement.REQUIRED for member in state.members.values()):
         return Plan(state, number, shown, None, refused="no member is required: nobody would decide")
-    held = {(row.dataset, row.key) for row in quarantine.held(conn, state.name)}
+    before = {(row.dataset, row.key) for row in quarantine.held(conn, state.name)}
     try:
         wanted = wanted_content(conn, settings, store, state, number, systems).content
     except RefusedError as error:
         return Plan(state, number, shown, None, refused=str(error))
-    more = tuple(row for row in quarantine.held(conn, state.name) if (row.dataset, row.key) not in held)
+    more = tuple(row for row in quarantine.held(conn, state.name) if (row.dataset, row.key) not in before)
     mappings = _mappings_online(conn, state.name)
     cache: dict[str, Counted] = {}
     found = []
@@ -166,13 +166,14 @@ def _plan(
         mapping = settings.mapping(name)
         changed = bool(mappings.get(name)) and mappings[name] != mapping.version
         member = state.members[name]
-        known = Known(member.heard_at is not None, member.shadow, changed)
+        held = variants.manifest(conn, state.name, member.shadow) if member.shadow is not None else None
+        known = Known(member.heard_at is not None, member.shadow, held, changed)
         found.append(
             SystemPlan(
                 system=name,
                 requirement=member.requirement,
                 mapping=mapping.version,
-                way=way(conn, store, state.name, known, wanted, [table.source for table in mapping.tables]),
+                way=way(store, known, wanted, [table.source for table in mapping.tables]),
                 tables=tuple(
                     _table(store, table, shown, wanted, cache, sample, mapping_changed=changed)
                     for table in _compiled(settings, name, shown, wanted)

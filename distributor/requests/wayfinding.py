@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import Connection
-
-from distributor.errors import DistributorError, StoreError
-from distributor.ledger import variants
+from distributor.errors import StoreError
 from distributor.model.manifest import ZERO
 from distributor.requests.expectations import Content
 from distributor.store.base import Store
@@ -18,11 +15,12 @@ from distributor.store.ways import Ways
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A member as it last reported: whether it ever did, the release in its shadow slot (None: torn), and whether its
-    mapping is another now."""
+    """A member as it last reported: whether it ever did, the release in its shadow slot (None: torn) with the sha256 of
+    the manifest that the environment takes for it, and whether its mapping is another now."""
 
     heard: bool
     shadow: int | None
+    manifest: str | None
     mapping_changed: bool
 
 
@@ -35,9 +33,7 @@ class Way:
     rebuild: str = ""
 
 
-def way(
-    conn: Connection, store: Store, environment: str, known: Known, wanted: Content, sources: Collection[str]
-) -> Way:
+def way(store: Store, known: Known, wanted: Content, sources: Collection[str]) -> Way:
     """The way into the shadow slot, by the rules of the member's own plan: torn, empty, another mapping or a former
     shape leave only the rebuild, else the cheaper of delta and rebuild, by rows. Raises StoreError when none is left.
 
@@ -48,8 +44,8 @@ def way(
     if not why:
         assert known.shadow is not None
         try:
-            chain = ways.delta(variants.manifest(conn, environment, known.shadow), known.shadow)
-        except DistributorError as error:
+            chain = ways.delta(known.manifest, known.shadow)
+        except StoreError as error:
             why = str(error)
         else:
             if lost := [source for source in sources if chain.lost(source)]:
