@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from distributor.ledger.engine import ledger_engine, transaction
 from distributor.ledger.quarantine import HeldRow
 from distributor.model.unfit import Unfit
 from distributor.telemetry.clock import now
+from distributor.telemetry.faults import KILLED, Point
 from tests.capture.master import journal
 from tests.cli.conftest import Run
 from tests.publishing.estate import Estate
@@ -193,3 +197,29 @@ def test_a_row_that_fails_two_rules_is_released_at_once(run: Run, tmp_path: Path
     run("quarantine", "release", "--key", "p1", "--reason", "r", *options)
     assert run("publish", "--json", *options).json["let_go"] == {"products": 1}
     assert estate.image(estate.head().schema_of("products")) == master_rows(estate, "products")
+
+
+@pytest.mark.parametrize(
+    "fault", [Point.CHUNKS_STORED, Point.RELEASE_BEFORE_COMMIT, Point.BETWEEN_COMMITS, Point.KEYS_AFTER_COMMIT]
+)
+def test_a_publisher_that_dies_forgets_no_row_that_it_held_back(
+    run: Run, tmp_path: Path, estate: Estate, fault: Point
+) -> None:
+    file = config(estate, tmp_path)
+    before = master_rows(estate, "products")[("p1",)]
+    estate.run("UPDATE products SET price = -1 WHERE id = 'p1'", "UPDATE products SET price = 9 WHERE id = 'p2'")
+    died = subprocess.run(
+        [sys.executable, "-m", "distributor", "publish", "--config", str(file)],
+        env={**os.environ, "DISTRIBUTOR_FAULT": fault.value},
+        capture_output=True,
+        check=False,
+    )
+    assert died.returncode == KILLED
+    assert run("publish", "--json", "--config", file).json["held_back"] == {"products": 1}
+    schema = estate.head().schema_of("products")
+    assert estate.image(schema) == master_rows(estate, "products") | {("p1",): before}
+    assert estate.head().release == 2
+    estate.run("UPDATE products SET price = 3 WHERE id = 'p1'")
+    assert run("publish", "--json", "--config", file).json["release"] == 3
+    assert estate.image(schema) == master_rows(estate, "products")
+    assert held(estate) == {}
