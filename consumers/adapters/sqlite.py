@@ -19,12 +19,12 @@ import pyarrow as pa
 
 from consumers.adapters import sqlite_layout as layout
 from consumers.adapters.base import Batch, Obstacle, TableSpec, Touched
-from consumers.adapters.sqlite_audit import SQLiteAuditing, audited
+from consumers.adapters.sqlite_audit import SQLiteAuditing, Touching, audited
 from consumers.adapters.sqlite_file import File
 from consumers.adapters.sqlite_text import Value, quoted, readers, stored
 from distributor.errors import ConfigError
 from distributor.mapping.tables import TableMapping
-from distributor.model.certificate import TableCertificate, certify
+from distributor.model.certificate import TableCertificate
 from distributor.model.dataset import DatasetSchema
 from distributor.rollout.member_row import MemberRow, SlotName
 from distributor.settings import MemberSettings
@@ -138,18 +138,19 @@ class SQLiteLoading:
                 self._connection.execute(f"DELETE FROM {layout.slot_table(self._slot, table.name)}")
 
     def apply(self, batch: Batch) -> Touched:
-        """Writes one batch and reads the touched rows back, key by key."""
+        """Writes one batch and reads the touched rows back."""
         table, schema = batch.table, batch.table.schema
         with self._fitting(table):
             gone = _values(batch.deletes, schema, schema.key)
             keys = [*gone, *_values(batch.upserts, schema, schema.key)]
-            before = self._stored(table, keys)
+            touching = Touching(self._connection, self._slot, table, keys)
+            before = touching.certificate()
             where = _where(schema)
             self._connection.executemany(f"DELETE FROM {layout.slot_table(self._slot, table.name)} WHERE {where}", gone)
             self._connection.executemany(
                 _upsert(self._slot, table), _values(batch.upserts, schema, schema.column_names)
             )
-            return Touched(before, self._stored(table, keys))
+            return Touched(before, touching.certificate())
 
     def audit(self, table: TableSpec, only: Collection[int] = ()) -> TableCertificate:
         """The certificate of everything that the slot holds by now."""
@@ -166,11 +167,6 @@ class SQLiteLoading:
             layout.save_row(self._connection, read, row)
             self._connection.execute("COMMIT")
         return row
-
-    def _stored(self, table: TableSpec, keys: Sequence[tuple[Value, ...]]) -> TableCertificate:
-        query = f"{_select(self._slot, table)} WHERE {_where(table.schema)}"
-        found = (self._connection.execute(query, key).fetchall() for key in keys)
-        return _certify(table.schema, (row for rows in found for row in rows))
 
     @contextmanager
     def _fitting(self, table: TableSpec, *, cleared: bool = False) -> Iterator[None]:
@@ -214,7 +210,3 @@ def _texts(schema: DatasetSchema, rows: Iterable[tuple[Value, ...]]) -> Iterator
     convert = readers(tuple(column.type for column in schema.columns))
     for row in rows:
         yield [reader(value) for reader, value in zip(convert, row, strict=True)]
-
-
-def _certify(schema: DatasetSchema, rows: Iterable[tuple[Value, ...]]) -> TableCertificate:
-    return certify(schema.dataset, schema.key_positions, _texts(schema, rows))

@@ -15,13 +15,14 @@ from typing import Any
 from consumers.adapters.base import StoredRow, TableSpec
 from consumers.adapters.sqlite_file import File
 from consumers.adapters.sqlite_layout import altered, read_row, slot_table
-from consumers.adapters.sqlite_text import quoted, readable, readers
+from consumers.adapters.sqlite_text import Value, quoted, readable, readers
 from distributor.model.certificate import BUCKETS, Bucket, TableCertificate, field_text, from_sums
 from distributor.model.types import Kind, LogicalType
 from distributor.rollout.member_row import SlotName
 
 _LANES = struct.Struct(">QQ")
 _WANTED = "_distributor_wanted"
+_TOUCHED = "temp._distributor_touched"
 
 
 class SQLiteAuditing:
@@ -60,7 +61,33 @@ def audited(
 ) -> TableCertificate:
     """The certificate of everything that a slot holds, as this transaction sees it, or of some buckets."""
     wanted = frozenset(only)
-    texts = _texts(connection, slot, table, (lambda leaf: (leaf >> 8) % BUCKETS in wanted) if wanted else None)
+    return _certified(
+        _texts(connection, slot, table, (lambda leaf: (leaf >> 8) % BUCKETS in wanted) if wanted else None)
+    )
+
+
+class Touching:
+    """The certificates of a batch's rows as they are stored, before and after they are written.
+
+    Its keys go into a temporary table, so that one statement finds all rows and makes their texts.
+    """
+
+    def __init__(
+        self, connection: sqlite3.Connection, slot: SlotName, table: TableSpec, keys: Sequence[tuple[Value, ...]]
+    ) -> None:
+        self._connection, self._slot, self._table = connection, slot, table
+        names = ", ".join(f"k{at}" for at in range(len(table.schema.key)))
+        connection.execute(f"DROP TABLE IF EXISTS {_TOUCHED}")
+        connection.execute(f"CREATE TEMPORARY TABLE _distributor_touched ({names})")
+        marks = ", ".join("?" for _ in table.schema.key)
+        connection.executemany(f"INSERT INTO {_TOUCHED} VALUES ({marks})", keys)
+
+    def certificate(self) -> TableCertificate:
+        """Of the rows that are there now."""
+        return _certified(_texts(self._connection, self._slot, self._table, None, touched=True))
+
+
+def _certified(texts: sqlite3.Cursor) -> TableCertificate:
     sums = [[0, 0, 0] for _ in range(BUCKETS)]
     md5, unpack = hashlib.md5, _LANES.unpack
     for key, row in texts:
@@ -73,13 +100,25 @@ def audited(
 
 
 def _texts(
-    connection: sqlite3.Connection, slot: SlotName, table: TableSpec, wanted: Callable[[int], bool] | None
+    connection: sqlite3.Connection,
+    slot: SlotName,
+    table: TableSpec,
+    wanted: Callable[[int], bool] | None,
+    *,
+    touched: bool = False,
 ) -> sqlite3.Cursor:
-    """Key text and row text of the rows in wanted leaves; no text is made of any other row."""
+    """Key text and row text of the rows in wanted leaves, or under `touched` keys; no text is made of any other row."""
     fields = [_field(connection, at, column.name, column.type) for at, column in enumerate(table.schema.columns)]
     key = _joined([fields[at] for at in table.schema.key_positions])
     dataset = "'" + field_text(table.schema.dataset).replace("'", "''") + "'"
-    query = f"SELECT {key}, {_joined([dataset, *fields])} FROM {slot_table(slot, table.name)}"
+    place = slot_table(slot, table.name)
+    source = place
+    if touched:
+        # The order of a cross join is kept: each key is looked up by the table's index.
+        matches = " AND ".join(f"{place}.{quoted(name)} = touched.k{at}" for at, name in enumerate(table.schema.key))
+        query = (
+            f"SELECT {key}, {_joined([dataset, *fields])} FROM {_TOUCHED} AS touched CROSS JOIN {place} ON {matches}"
+        )
     if wanted is not None:
         connection.create_function(_WANTED, 1, lambda text: wanted(_leaf(text)), deterministic=True)
         query += f" WHERE {_WANTED}({key})"
