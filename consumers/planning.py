@@ -147,7 +147,8 @@ def _wrong_shape(slot: Slot, target: Target, delta: Plan) -> str:
     lost = [table.name for table in target.tables if delta.chain.lost(_source(table))]
     if lost:
         return f"there is no way back to the former shape of {', '.join(lost)}"
-    assert slot.identity is not None and target.identity is not None
+    assert slot.identity is not None
+    assert target.identity is not None
     if slot.identity.schema_ != target.identity.schema_ and not delta.anew:
         return "the shape of a table changed"
     return ""

@@ -116,9 +116,8 @@ def _texts(
     if touched:
         # The order of a cross join is kept: each key is looked up by the table's index.
         matches = " AND ".join(f"{place}.{quoted(name)} = touched.k{at}" for at, name in enumerate(table.schema.key))
-        query = (
-            f"SELECT {key}, {_joined([dataset, *fields])} FROM {_TOUCHED} AS touched CROSS JOIN {place} ON {matches}"
-        )
+        source = f"{_TOUCHED} AS touched CROSS JOIN {place} ON {matches}"
+    query = f"SELECT {key}, {_joined([dataset, *fields])} FROM {source}"
     if wanted is not None:
         connection.create_function(_WANTED, 1, lambda text: wanted(_leaf(text)), deterministic=True)
         query += f" WHERE {_WANTED}({key})"

@@ -22,8 +22,8 @@ def hear_unfit(conn: Connection, settings: Settings, report: UnfitReport) -> Non
     """Holds the rows back, if the budget allows; the environment itself is told by the answer that follows."""
     budget, at = settings.quarantine.max_rows, now()
     if report.total > budget:
-        text = f"{report.system} cannot take {report.total:,} rows of release {report.release}; at most {budget:,} may be"
-        text += " held back"
+        text = f"{report.system} cannot take {report.total:,} rows of release {report.release}"
+        text += f": at most {budget:,} may be held back"
     else:
         hold_back(conn, report.environment, report.system, report.release, report.rows)
         text = f"{report.system} cannot take {report.total:,} rows of release {report.release}: they are held back"
