@@ -16,14 +16,14 @@ from statistics import median
 
 from rich.console import Console
 
-from tests.bench import deltas, flips, growth, laggard, loaders, proof, rollback, skew
+from tests.bench import deltas, flips, growth, laggard, loaders, mapping, proof, rollback, skew
 from tests.bench.lab import Carried, running_lab
 from tests.bench.machine import machine
 from tests.bench.page import page
 from tests.bench.report import Report
 
 USUAL = ("deltas", "growth", "skew", "memory", "rollback")
-PARTS = (*USUAL, "loaders", "laggard", "flips", "proof")
+PARTS = (*USUAL, "mapping", "loaders", "laggard", "flips", "proof")
 _ON_THE_SIX = {"deltas", "growth", "skew", "memory"}
 FULL, QUICK = 1_000_000, 20_000
 ROLLBACK_SHARE = 10
@@ -63,6 +63,8 @@ class Bench:
         if "rollback" in self.parts:
             products = self.sizes.rollback_products
             self.report.rollback = rollback.measure(self.directory / "seven", products, SEED, self.say)
+        if "mapping" in self.parts:
+            self.report.mapping = mapping.measure(self.products, self.say)
         if "loaders" in self.parts:
             self.report.loaders = loaders.measure(self.directory / "loaders", self.products // LOADERS_SHARE, self.say)
         if "laggard" in self.parts:

@@ -18,6 +18,7 @@ from tests.bench.lab import FLIP_LEAD, KEEP_PREVIOUS, QUIET_PERIOD, SYSTEMS
 from tests.bench.laggard import Laggard
 from tests.bench.loaders import Loaders
 from tests.bench.machine import load_average, machine
+from tests.bench.mapping import Mapping
 from tests.bench.proof import Proof
 from tests.bench.rollback import Rollback
 from tests.bench.skew import Skew
@@ -33,6 +34,7 @@ class Report:
     growth: Growth | None = None
     skew: Skew | None = None
     rollback: Rollback | None = None
+    mapping: Mapping | None = None
     loaders: Loaders | None = None
     laggard: Laggard | None = None
     flips: Flips | None = None
@@ -58,6 +60,7 @@ class Report:
             "reader_p99_ratio": self.skew and self.skew.ratio,
             "skew": self.skew and asdict(self.skew),
             "rollback": self.rollback and asdict(self.rollback),
+            "mapping": self.mapping and asdict(self.mapping),
             "loaders": self.loaders and self.loaders.as_json(),
             "laggard_ratio": self.laggard and self.laggard.ratio,
             "laggard": self.laggard and asdict(self.laggard),
@@ -108,7 +111,16 @@ class Report:
     def figures(self) -> Iterator[Figure]:
         """Each figure beside its target."""
         yield from deltas.figures(self.deltas)
-        for part in (self.growth, self.skew, self.rollback, self.loaders, self.laggard, self.flips, self.proof):
+        for part in (
+            self.growth,
+            self.skew,
+            self.rollback,
+            self.mapping,
+            self.loaders,
+            self.laggard,
+            self.flips,
+            self.proof,
+        ):
             if part:
                 yield from part.figures()
         if self.publisher_rss_mb is not None and self.consumer_rss_mb is not None:
