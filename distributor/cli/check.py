@@ -54,7 +54,7 @@ def check(desk: Desk) -> Checked:
     if not members:
         findings.note("config", "no environment has a system", "Add [environments.NAME.systems.SYSTEM].")
     shapes = server_checks.distributed_shapes(settings)
-    server_checks.check_master(settings, shapes, findings)
+    coming = {**shapes, **server_checks.check_master(settings, shapes, findings)}
     server_checks.check_ledger(settings, findings)
     server_checks.check_broker(settings, findings)
     server_checks.check_store(settings, findings)
@@ -67,6 +67,6 @@ def check(desk: Desk) -> Checked:
             )
         for system in settings.environment(environment).systems:
             with findings.about(f"{environment}.{system}"):
-                member_checks.check_member(settings, environment, system, shapes, findings)
+                member_checks.check_member(settings, environment, system, shapes, coming, findings)
     problems = any(finding.verdict == "problem" for finding in findings.all)
     return Checked(ok=not problems, findings=tuple(findings.all))

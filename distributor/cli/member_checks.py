@@ -19,6 +19,7 @@ from distributor.cli.desk import without_password
 from distributor.cli.finding import Findings
 from distributor.errors import ConfigError, UnreachableError
 from distributor.mapping.compiled import Compiled, compile_table
+from distributor.mapping.joined import joins
 from distributor.settings import MemberSettings, Settings
 from distributor.shaping.engine import Engine
 
@@ -62,16 +63,25 @@ class _Seen:
 
 
 def check_member(
-    settings: Settings, environment: str, system: str, shapes: Mapping[str, DatasetSchema], findings: Findings
+    settings: Settings,
+    environment: str,
+    system: str,
+    shapes: Mapping[str, DatasetSchema],
+    coming: Mapping[str, DatasetSchema],
+    findings: Findings,
 ) -> None:
-    """Adds what was found about one member. Raises DistributorError for what makes it unusable."""
+    """Adds what was found about one member. `shapes` are the newest release's, `coming` those of the next one.
+
+    Raises DistributorError for what makes it unusable.
+    """
     part = f"{environment}.{system}"
     member = settings.environments[environment].systems[system]
     known = {found.name: found for found in entry_points(group="distributor.adapters")}
     if member.adapter not in known:
         raise ConfigError(f"there is no adapter {member.adapter!r}", mend=f"Known: {', '.join(sorted(known))}.")
-    names = [table.into for table in settings.mapping(system).tables]
-    tables = _typed(settings.mapping(system), shapes)
+    mapping = settings.mapping(system)
+    names = [table.into for table in mapping.tables]
+    tables = _typed(mapping, _with_joined(mapping, coming))
     match member.adapter:
         case "postgresql":
             seen = _look_into_postgresql(member, names)
@@ -93,7 +103,9 @@ def check_member(
             f"views that readers look at are gone: {', '.join(sorted(seen.gone))}",
             "Its consumer makes them again when it starts, or stages; grants have to be given again.",
         )
-    elif seen.held and (altered := _altered(settings, environment, system, tables, known[member.adapter])):
+    elif seen.held and (
+        altered := _altered(settings, environment, system, _typed(mapping, shapes), known[member.adapter])
+    ):
         for sentence in altered:
             findings.problem(part, sentence, f"Until then `distributor verify {environment}` says the same.")
     else:
@@ -105,7 +117,8 @@ def check_member(
 def _typed(mapping: SystemMapping, shapes: Mapping[str, DatasetSchema]) -> list[Compiled]:
     """The system's tables, every expression of which can be computed. Raises ConfigError that names one that cannot.
 
-    Tables that read referenced rows are left out: only a release has those."""
+    Tables of datasets that have no shape here are left out.
+    """
     tables = [
         compile_table(mapping.system, table, shapes[table.source]) for table in mapping.tables if table.source in shapes
     ]
@@ -116,6 +129,16 @@ def _typed(mapping: SystemMapping, shapes: Mapping[str, DatasetSchema]) -> list[
         finally:
             engine.close()
     return tables
+
+
+def _with_joined(mapping: SystemMapping, shapes: Mapping[str, DatasetSchema]) -> dict[str, DatasetSchema]:
+    """The shapes, and those that a publish would make of them for tables that read referenced rows."""
+    made = {
+        one.name: one.shape(shapes)
+        for one in joins([mapping]).values()
+        if {one.dataset, *(reference.target for reference in one.references)} <= shapes.keys()
+    }
+    return {**shapes, **made}
 
 
 def _note_decimals_as_text(part: str, tables: Sequence[Compiled], findings: Findings) -> None:
@@ -130,13 +153,14 @@ def _note_decimals_as_text(part: str, tables: Sequence[Compiled], findings: Find
 
 
 def _altered(
-    settings: Settings, environment: str, system: str, tables: Sequence[Compiled], adapter: EntryPoint
+    settings: Settings, environment: str, system: str, shapes: Mapping[str, DatasetSchema], adapter: EntryPoint
 ) -> Sequence[str]:
     """What is not as the adapter made it, asked of the adapter itself. Of tables without a release nobody knows."""
     made = adapter.load()(settings.environments[environment].systems[system], settings.directory)
     if not isinstance(made, _Inspects):
         return ()
     try:
+        tables = _typed(settings.mapping(system), shapes)
         return made.inspect([(table.mapping, table.schema) for table in tables])
     finally:
         made.close()

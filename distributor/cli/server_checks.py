@@ -46,20 +46,28 @@ def distributed_shapes(settings: Settings) -> dict[str, DatasetSchema]:
     return {}
 
 
-def check_master(settings: Settings, shapes: Mapping[str, DatasetSchema], findings: Findings) -> None:
-    """Whether the master answers, and each dataset: table, key, columns that travel as text, triggers, drift."""
+def check_master(
+    settings: Settings, shapes: Mapping[str, DatasetSchema], findings: Findings
+) -> dict[str, DatasetSchema]:
+    """Whether the master answers, and each dataset: table, key, columns that travel as text, triggers, drift.
+
+    Returns the shapes that the next release would have, of the datasets that can be published.
+    """
     from distributor.capture import fixed
+
+    coming: dict[str, DatasetSchema] = {}
 
     with findings.about("master"), fixed.connect(settings.master.url, application="distributor check") as conn:
         findings.ok("master", f"{fixed.where_of(settings.master.url)} answers")
         for name, dataset in settings.master.datasets.items():
             with findings.about(f"master.{name}"):
-                _check_dataset(conn, name, dataset, shapes.get(name), findings)
+                coming[name] = _check_dataset(conn, name, dataset, shapes.get(name), findings)
+    return coming
 
 
 def _check_dataset(
     conn: psycopg.Connection, name: str, dataset: Dataset, known: DatasetSchema | None, findings: Findings
-) -> None:
+) -> DatasetSchema:
     from distributor.capture.inspect import inspect
     from distributor.capture.triggers import CaptureState, state
     from distributor.publishing.drift import settled
@@ -84,6 +92,7 @@ def _check_dataset(
         try_rules(name, dataset, shape.source.schema)
         fit = "fits" if len(dataset.rules) == 1 else "fit"
         findings.ok(part, f"{count(len(dataset.rules), 'quality rule')} {fit} its columns")
+    return shape.source.schema
 
 
 def check_ledger(settings: Settings, findings: Findings) -> None:

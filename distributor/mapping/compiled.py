@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from distributor.errors import ConfigError, SchemaError
-from distributor.mapping.expressions import Name, as_plain, divides, names, parsed
+from distributor.mapping.expressions import Name, as_plain, divides, names, parsed, quoted
 from distributor.mapping.tables import EVERYTHING, IDENTITY, SQL, ColumnMapping, SystemMapping, TableMapping
 from distributor.model.certificate import EMPTY_TABLE, Certificate, TableCertificate
 from distributor.model.dataset import Column, DatasetSchema, Index
@@ -220,8 +220,12 @@ def _position(table: TableMapping, source: DatasetSchema, name: Name, where: str
     alike = [at for at, other in enumerate(known) if other.lower() == wanted.lower()]
     if len(alike) == 1:
         return alike[0]
+    # A name of several words reads as an expression of other names, unless it is quoted.
+    odd = [column for column in known if where.endswith(f", {column!r}")]
     raise ConfigError(
-        f"the dataset {table.dataset} has no column {wanted!r}", where=where, mend=f"It has {', '.join(known)}."
+        f"the dataset {table.dataset} has no column {wanted!r}",
+        where=where,
+        mend=f"It has {', '.join(known)}." + (f" Write '{quoted(odd[0])}' for that column." if odd else ""),
     )
 
 

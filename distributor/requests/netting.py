@@ -52,7 +52,9 @@ def net(store: Store, table: Compiled, shown: Content, wanted: Content, sample: 
     source = table.source.dataset
     if chain.lost(source):
         return _counted(store, table, _anew(store, wanted), sample, "there is no way back to its former shape")
-    return _counted(store, table, chain, sample, "its shape changed" if chain.restarts(source) else "")
+    # To an environment that shows nothing every table is new, however often its dataset began anew on the way.
+    reshaped = shown.manifest is not None and chain.restarts(source)
+    return _counted(store, table, chain, sample, "its shape changed" if reshaped else "")
 
 
 def whole(store: Store, table: Compiled, _shown: Content, wanted: Content, sample: int) -> Counted:

@@ -72,7 +72,9 @@ def _complaints(error: ValidationError, path: Path, text: str) -> Iterator[str]:
             hint = f"; did you mean {near[0]!r}?" if near else f"; known here: {', '.join(_known(keys[:-1]))}"
             yield f"{where}: unknown key {name!r}{hint}"
         elif problem["type"] == "missing":
-            yield f"{where}: {name!r} is missing"
+            inside = _known(keys)
+            add = f"; add [{name}] with {inside[0]} = …" if inside and "." not in name else ""
+            yield f"{where}: {name!r} is missing{add}"
         else:
             message = problem["msg"].removeprefix("Value error, ")
             yield f"{where}: {name + ': ' if name else ''}{message}"

@@ -76,6 +76,28 @@ def test_check_tells_of_drift_what_publish_tells(shop: Shop) -> None:
     assert "undo the change" in problem["mend"]
 
 
+def test_check_types_a_mapping_before_there_is_a_release(shop: Shop) -> None:
+    shop.sql('CREATE TABLE lands (code text PRIMARY KEY, "Full Name" text, tax numeric(4,2))')
+    plain = shop.config.read_text().replace(
+        "[ledger]", 'references = { country = "lands" }\n[master.datasets.lands]\ntable = "lands"\n[ledger]'
+    )
+
+    def problems(gross: str, name: str = "name") -> list[str]:
+        shop.config.write_text(
+            f'{plain}[[systems.pos.tables]]\ndataset = "products"\n[systems.pos.tables.columns]\n'
+            f"sku = 'sku'\ncountry = 'country'\nname = '{name}'\n"
+            f"gross = {{ expr = '{gross}', type = 'decimal(12,2)' }}\n"
+        )
+        told = shop("check", "--json").json["findings"]
+        return [f"{f['found']} {f['mend']}" for f in told if f["verdict"] == "problem" and f["part"] == "uat.pos"]
+
+    assert problems("price * country.tax") == []
+    assert "cannot be computed" in problems('price * country."Full Name"')[0]
+    shop.sql('ALTER TABLE products RENAME COLUMN name TO "Art-Name"')
+    assert "Write '\"Art-Name\"' for that column." in problems("price", "Art-Name")[0]
+    assert problems("price", '"Art-Name"') == []
+
+
 def test_what_evolves_is_told_with_the_release_that_has_it(shop: Shop) -> None:
     shop.json("publish")
     config = shop.config.read_text()

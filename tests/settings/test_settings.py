@@ -83,6 +83,7 @@ def test_a_good_file(tmp_path: Path) -> None:
         ('references = {sku = "products"}', 'references = {sku = "goods"}', "there is no dataset 'goods'"),
         ("MASTER_PASSWORD", "NOT_SET", "needs the environment variable NOT_SET, which is not set. Set NOT_SET."),
         ('[store]\npath = "store"', "[store]", "'store.path' is missing"),
+        ('[store]\npath = "store"', "", "'store' is missing; add [store] with path = …"),
         ("[ledger]", "[ledger", "this is not TOML"),
     ],
 )
