@@ -1,5 +1,5 @@
 """Real catalogues whose columns really changed, replayed with `drift = "evolve"`: columns that came, went, came back
-and were renamed, as ordinary DDL of somebody else; the daemons carry them to two systems.
+and were renamed, as ordinary DDL of somebody else; the daemons carry them to three unlike systems.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import duckdb
 import psycopg
 import pyarrow.parquet as pq
 import pytest
@@ -28,6 +29,12 @@ pytestmark = [pytest.mark.services, pytest.mark.replay, pytest.mark.timeout(900)
 DATA = history.data_directory()
 PRICES = Path(__file__).resolve().parents[3] / "shared" / "data" / "pc-part-prices"
 CATEGORIES = {"mouse": "Mouse", "pccase": "PCCase"}
+_NOT_YET = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    sqlite3.OperationalError,
+    duckdb.Error,
+)
 Key = tuple[str, ...]
 Rows = dict[Key, dict[str, str | None]]
 """Key → column → text, of one table at one time."""
@@ -37,7 +44,8 @@ Rows = dict[Key, dict[str, str | None]]
 def running(directory: Path, amqp_url: str, tables: Mapping[str, str]) -> Iterator[Estate]:
     """Servers, and a master with these tables (name → DDL), all of which evolve."""
     names = {name: name for name in tables}
-    systems = (SystemPlan("shop", "postgresql", names), SystemPlan("till", "sqlite", names))
+    stores = {"shop": "postgresql", "till": "sqlite", "lake": "parquet"}
+    systems = tuple(SystemPlan(name, store, names) for name, store in stores.items())
     plan = EnvironmentPlan("prod", "auto", systems)
     estate = Estate(directory / "drift", [plan], datasets=names, broker_url=amqp_url)
     try:
@@ -86,6 +94,8 @@ def write(master: psycopg.Connection, table: str, key: Sequence[str], ddl: Seque
 
 def shown(place: Place, table: str, key: Sequence[str]) -> Rows:
     """What a system's readers see, whatever columns there are."""
+    if place.adapter == "parquet":
+        return _in_parquet(place, table, key)
     listed = (
         f"SELECT attname FROM pg_attribute WHERE attrelid = 'public.{table}'::regclass AND attnum > 0"
         if place.adapter == "postgresql"
@@ -98,6 +108,16 @@ def shown(place: Place, table: str, key: Sequence[str]) -> Rows:
     return {tuple(row.pop(name) for name in key): row for row in found}
 
 
+def _in_parquet(place: Place, table: str, key: Sequence[str]) -> Rows:
+    catalogue = Path(place.url.removeprefix("parquet:///")) / "current" / "catalog.duckdb"
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH '{catalogue}' AS lake (READ_ONLY)")
+        result = connection.execute(f'SELECT * FROM lake."{table}"')
+        columns = [name for name, *_ in result.description or ()]
+        found = (dict(zip(columns, row, strict=True)) for row in result.fetchall())
+        return {tuple(row.pop(name) for name in key): row for row in found}
+
+
 def wait_until(estate: Estate, table: str, key: Sequence[str], rows: Rows, when: str) -> None:
     """Until every system shows exactly these columns and rows."""
     deadline = time.monotonic() + STEP_SECONDS
@@ -105,7 +125,12 @@ def wait_until(estate: Estate, table: str, key: Sequence[str], rows: Rows, when:
         while True:
             try:
                 found = shown(place, table, key)
-            except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, sqlite3.OperationalError):
+            except (
+                psycopg.errors.UndefinedTable,
+                psycopg.errors.UndefinedColumn,
+                sqlite3.OperationalError,
+                duckdb.Error,
+            ):
                 found = {}
             if found == rows:
                 break
