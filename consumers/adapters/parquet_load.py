@@ -21,7 +21,17 @@ from consumers.adapters.parquet_engine import THREADS, Engine
 from consumers.adapters.parquet_files import held_as, holding, ranges, rows_of, write
 from consumers.adapters.parquet_state import Held, Part, State
 from consumers.adapters.parquet_store import Version
-from consumers.adapters.parquet_sums import Quick, Summed, certified, key_bucket, names, quick, summed, within
+from consumers.adapters.parquet_sums import (
+    Quick,
+    Summed,
+    certified,
+    key_bucket,
+    names,
+    quick,
+    summed,
+    summed_both,
+    within,
+)
 from consumers.adapters.parquet_text import column_type, from_text, quoted
 from distributor.errors import SystemAlteredError
 from distributor.model.certificate import BUCKETS, TableCertificate
@@ -30,6 +40,8 @@ from distributor.rollout.member_row import MemberRow, SlotName
 
 COPIED_BYTES = 64 << 20
 """Octets of Parquet. In memory they are up to ten times as many, which DuckDB spills when that is too much."""
+FEW = 1000
+"""Rows of a batch that are summed up in one statement; of more, what was and what came are, one beside the other."""
 Publish = Callable[[Callable[[State], State | None]], State | None]
 """Locks the row, asks for the next state, and puts it in force; None: nothing happens."""
 
@@ -94,11 +106,15 @@ class ParquetLoading:
             if change.batches == 2:
                 self._copy(connection, change)
             stored = holding(change.parts, buckets) if buckets else []
-            with ThreadPoolExecutor(1) as beside:
-                before = beside.submit(self._summed, change.schema, self._replaced(change, stored, overlap=overlap))
-                wanted = ", ".join(names(change.schema))
-                after = summed(connection, change.schema, f"SELECT {wanted} FROM {come} AND NOT gone")
-                was = before.result()
+            replaced = self._replaced(change, stored, overlap=overlap)
+            wanted = f"SELECT {', '.join(names(change.schema))} FROM {come} AND NOT gone"
+            if batch.rows <= FEW:
+                was, after = summed_both(connection, change.schema, replaced, wanted)
+            else:
+                with ThreadPoolExecutor(1) as beside:
+                    before = beside.submit(self._summed, change.schema, replaced)
+                    after = summed(connection, change.schema, wanted)
+                    was = before.result()
         change.count(was, -1)
         change.count(after, 1)
         return Touched(was.certificate, after.certificate)
@@ -157,6 +173,8 @@ class ParquetLoading:
         connection.execute(f"INSERT INTO {change.place} {_typed(change)}")
         connection.unregister("upserts")
         connection.unregister("deletes")
+        if change.batches == 1:
+            return False
         earlier, come = f"batch < {change.batches}", self._come(change)
         query = f"FROM (FROM {change.place} WHERE {earlier}) SEMI JOIN {come} USING ({change.keys})"
         if not connection.execute(f"SELECT count(*) {query}").fetchall()[0][0]:

@@ -56,12 +56,31 @@ def certified(
     connection: duckdb.DuckDBPyConnection, schema: DatasetSchema, rows: str, only: Collection[int] = ()
 ) -> TableCertificate:
     """The certificate of rows, or of those in some buckets."""
-    return _summed(connection, schema, rows, only, "0, 0").certificate
+    source, spelt = _spelt(connection, schema, rows)
+    hashed = _hashed(schema, source, _in_buckets(only) if only else "true", spelt=spelt)
+    return _as_sums(_by_bucket(connection, hashed)).certificate
 
 
 def summed(connection: duckdb.DuckDBPyConnection, schema: DatasetSchema, rows: str) -> Summed:
     """Certificate and quick sums of rows."""
-    return _summed(connection, schema, rows, (), _hashes(schema))
+    # Many tables have no double that must be spelt: first without a look at the rows that would find out.
+    found = _by_bucket(connection, _hashed(schema, rows, "true", hashes=_hashes(schema), spelt=False))
+    if any(row[-1] for row in found):
+        source, _ = _spelt(connection, schema, rows)
+        found = _by_bucket(connection, _hashed(schema, source, "true", hashes=_hashes(schema)))
+    return _as_sums(found)
+
+
+def summed_both(
+    connection: duckdb.DuckDBPyConnection, schema: DatasetSchema, before: str, after: str
+) -> tuple[Summed, Summed]:
+    """`summed` of few rows twice. To plan such a statement takes longer than to run it: so it is planned once."""
+    both = f"SELECT *, 0 AS side FROM ({before}) UNION ALL SELECT *, 1 FROM ({after})"
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE looked AS {both}")
+    source, spelt = _spelt(connection, schema, "SELECT * FROM looked")
+    hashed = _hashed(schema, source, "true", hashes=_hashes(schema), side="side", spelt=spelt)
+    found = _by_bucket(connection, hashed)
+    return _as_sums([row for row in found if not row[0]]), _as_sums([row for row in found if row[0]])
 
 
 def quick(connection: duckdb.DuckDBPyConnection, schema: DatasetSchema, rows: str) -> Quick:
@@ -75,7 +94,8 @@ def leaves(
     connection: duckdb.DuckDBPyConnection, schema: DatasetSchema, rows: str, only: Collection[int]
 ) -> dict[int, Bucket]:
     """Sums per leaf, of the leaves in some buckets."""
-    source = _hashed(schema, _spelt(connection, schema, rows), _in_buckets(only))
+    spelt_rows, spelt = _spelt(connection, schema, rows)
+    source = _hashed(schema, spelt_rows, _in_buckets(only), spelt=spelt)
     query = f"SELECT leaf, count(*), sum(a), sum(b) FROM (SELECT {_LEAF}, {_LANES} FROM {source}) AS s(leaf, a, b)"
     found = connection.execute(f"{query} GROUP BY leaf").fetchall()
     return from_sums({leaf: (count, first, second) for leaf, count, first, second in found}).buckets
@@ -86,7 +106,8 @@ def rows_in(
 ) -> list[tuple[tuple[str | None, ...], int, int]]:
     """Key and both lanes of every row in some leaves."""
     connection.register("wanted", pa.table({"leaf": pa.array(sorted(only), pa.uint16())}))
-    source = _hashed(schema, _spelt(connection, schema, rows), f"{_LEAF} IN (SELECT leaf FROM wanted)")
+    spelt_rows, spelt = _spelt(connection, schema, rows)
+    source = _hashed(schema, spelt_rows, f"{_LEAF} IN (SELECT leaf FROM wanted)", spelt=spelt)
     found = connection.execute(f"SELECT key, {_LANES} FROM {source}").fetchall()
     connection.unregister("wanted")
     return [(tuple(key), first, second) for key, first, second in found]
@@ -94,8 +115,8 @@ def rows_in(
 
 def within(connection: duckdb.DuckDBPyConnection, schema: DatasetSchema, rows: str, first: int, last: int) -> str:
     """SELECT of the rows in the buckets from `first` up to `last`."""
-    spelt = any(schema.columns[at].type.kind is Kind.DOUBLE for at in schema.key_positions)
-    source = _spelt(connection, schema, rows) if spelt else rows
+    in_key = any(schema.columns[at].type.kind is Kind.DOUBLE for at in schema.key_positions)
+    source, spelt = _spelt(connection, schema, rows) if in_key else (rows, False)
     values = _values(schema, spelt=spelt)
     text = ", ".join(field(values[at], schema.columns[at].type) for at in schema.key_positions)
     kept = f"(SELECT *, md5(concat({text})) AS k FROM ({source}))"
@@ -110,49 +131,47 @@ def key_bucket(columns: Sequence[str]) -> str:
 
 def texts(connection: duckdb.DuckDBPyConnection, schema: DatasetSchema, rows: str) -> pa.Table:
     """Rows as canonical texts under the table's own names; few rows only."""
-    source = _spelt(connection, schema, rows)
-    values = ", ".join(_values(schema, spelt=True))
+    source, spelt = _spelt(connection, schema, rows)
+    values = ", ".join(_values(schema, spelt=spelt))
     found: pa.Table = connection.sql(f"SELECT {values} FROM ({source})").to_arrow_table()
     shape = pa.schema([(name, pa.string()) for name in schema.column_names])
     return found.rename_columns(list(schema.column_names)).cast(shape)
 
 
-def _summed(
-    connection: duckdb.DuckDBPyConnection, schema: DatasetSchema, rows: str, only: Collection[int], hashes: str
-) -> Summed:
-    condition = _in_buckets(only) if only else "true"
-    found = _by_bucket(connection, _hashed(schema, rows, condition, hashes=hashes, spelt=False))
-    if any(row[-1] for row in found):
-        found = _by_bucket(connection, _hashed(schema, _spelt(connection, schema, rows), condition, hashes=hashes))
+def _as_sums(found: Sequence[tuple[int, ...]]) -> Summed:
     return Summed(
-        from_sums({bucket: (rows, first, second) for bucket, rows, first, second, *_ in found}),
-        {bucket: Quick(rows, x, y) for bucket, rows, _, _, x, y, _ in found},
+        from_sums({bucket: (rows, first, second) for _, bucket, rows, first, second, *_ in found}),
+        {bucket: Quick(rows, x, y) for _, bucket, rows, _, _, x, y, _ in found},
     )
 
 
 def _by_bucket(connection: duckdb.DuckDBPyConnection, source: str) -> list[tuple[int, ...]]:
+    """Side, bucket, rows, sums of both lanes, of x and of y, and whether any is odd."""
     return connection.execute(
-        f"SELECT bucket, count(*), sum(a), sum(b), sum(x), sum(y), bool_or(odd) FROM"
-        f" (SELECT {BUCKET}, {_LANES}, x, y, odd FROM {source}) AS s(bucket, a, b, x, y, odd) GROUP BY bucket"
+        f"SELECT side, bucket, count(*), sum(a), sum(b), sum(x), sum(y), bool_or(odd) FROM"
+        f" (SELECT side, {BUCKET}, {_LANES}, x, y, odd FROM {source}) AS s(side, bucket, a, b, x, y, odd)"
+        " GROUP BY side, bucket"
     ).fetchall()
 
 
-def _hashed(schema: DatasetSchema, rows: str, condition: str, *, hashes: str = "0, 0", spelt: bool = True) -> str:
+def _hashed(
+    schema: DatasetSchema, rows: str, condition: str, *, hashes: str = "0, 0", side: str = "0", spelt: bool = True
+) -> str:
     """Per row that meets the condition: `key` (its texts), `k` and `r` (md5 of key text and row text), x and y
-    (`hashes`), and whether it has a double of which only a spelt row knows the text.
+    (`hashes`), `side`, and whether it has a double of which only a spelt row knows the text.
 
     One step after the other, so that every text is made once, and what is planned for every batch stays small.
     """
     odd = " OR ".join(f"coalesce({ODD.format(f'c{at}')}, false)" for at in _doubles(schema))
     made = ", ".join(f"{text} AS t{at}" for at, text in enumerate(_values(schema, spelt=spelt)))
-    said = f"SELECT {made}, {hashes}, {'false' if spelt else odd or 'false'} FROM ({rows})"
-    names_of = ", ".join([*(f"t{at}" for at in range(len(schema.columns))), "x", "y", "odd"])
+    said = f"SELECT {made}, {hashes}, {side}, {'false' if spelt else odd or 'false'} FROM ({rows})"
+    names_of = ", ".join([*(f"t{at}" for at in range(len(schema.columns))), "x", "y", "side", "odd"])
     fields = [field(f"t{at}", column.type) for at, column in enumerate(schema.columns)]
     key_text = ", ".join(fields[at] for at in schema.key_positions)
     key = ", ".join(f"t{at}" for at in schema.key_positions)
     row_text = f"concat({literal(field_text(schema.dataset))}, {', '.join(fields)})"
     return (
-        f"(SELECT [{key}] AS key, k, md5({row_text}) AS r, x, y, odd FROM"
+        f"(SELECT [{key}] AS key, k, md5({row_text}) AS r, x, y, side, odd FROM"
         f" (SELECT *, md5(concat({key_text})) AS k FROM ({said}) AS s({names_of})) WHERE {condition})"
     )
 
@@ -162,24 +181,27 @@ def _values(schema: DatasetSchema, *, spelt: bool) -> list[str]:
     return [to_text(f"c{at}", c.type, f"o{at}" if spelt else "NULL") for at, c in enumerate(schema.columns)]
 
 
-def _spelt(connection: duckdb.DuckDBPyConnection, schema: DatasetSchema, rows: str) -> str:
-    """The rows, and beside every double cN of which ODD is true its text as oN. Made page by page, in Python."""
+def _spelt(connection: duckdb.DuckDBPyConnection, schema: DatasetSchema, rows: str) -> tuple[str, bool]:
+    """The rows, and beside every double cN of which ODD is true its text as oN, made page by page in Python; or the
+    rows as they are, and False, when there is none."""
     doubles = _doubles(schema)
     if not doubles:
-        return rows
+        return rows, False
     found = " UNION ALL ".join(f"SELECT c{at} FROM ({rows}) WHERE {ODD.format(f'c{at}')}" for at in doubles)
-    connection.execute("CREATE OR REPLACE TEMP TABLE odd (value DOUBLE, text VARCHAR)")
     connection.execute(f"CREATE OR REPLACE TEMP TABLE seen AS SELECT DISTINCT value FROM ({found}) AS f(value)")
-    last = "-infinity"
-    while page := _page(connection, last):
+    page = _page(connection, "-infinity")
+    if not page:
+        return rows, False
+    connection.execute("CREATE OR REPLACE TEMP TABLE odd (value DOUBLE, text VARCHAR)")
+    while page:
         spelt = pa.table({"value": pa.array(page, pa.float64()), "text": pa.array(map(double_text, page), pa.string())})
         connection.register("spelt", spelt)
         connection.execute("INSERT INTO odd SELECT value, text FROM spelt")
         connection.unregister("spelt")
-        last = repr(page[-1])
+        page = _page(connection, repr(page[-1])) if len(page) == _PAGE else []
     beside = ", ".join(f"o{at}.text AS o{at}" for at in doubles)
     joins = " ".join(f"LEFT JOIN odd AS o{at} ON o{at}.value = c{at}" for at in doubles)
-    return f"SELECT t.*, {beside} FROM ({rows}) AS t {joins}"
+    return f"SELECT t.*, {beside} FROM ({rows}) AS t {joins}", True
 
 
 def _page(connection: duckdb.DuckDBPyConnection, after: str) -> list[float]:
