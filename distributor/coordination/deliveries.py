@@ -145,7 +145,7 @@ class Deliveries:
             hear_of_slots(conn, report)
             hear_of_work(conn, report)
             if isinstance(report, RefusedReport):
-                ask_again(conn, self._settings, self._store, report, done)
+                ask_again(conn, self._settings, self._store, report)
             point(Point.STEP_BEFORE_COMMIT)
         point(Point.STEP_AFTER_COMMIT)
         self._after(done)
@@ -166,7 +166,7 @@ class Deliveries:
         self._check_member(report)
         with transaction(self._engine) as conn:
             if inbox.first_time(conn, received.id, report.TYPE, at, received.traceparent):
-                hear_unfit(conn, self._settings, report)
+                hear_unfit(conn, self._settings, self._store, report)
 
     def _check_member(self, report: MemberReport | AuditedReport | StalledReport | UnfitReport) -> None:
         environment = self._settings.environments.get(report.environment)

@@ -4,48 +4,66 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
-from distributor.coordination.step import Step
-from distributor.errors import DistributorError
-from distributor.ledger import audit, quarantine, timeline
+from distributor.errors import DistributorError, RefusedError
+from distributor.ledger import audit, environments, rollouts, timeline
 from distributor.ledger.engine import first_line
 from distributor.ledger.rollouts import INSTEAD
 from distributor.requests.contents import BY, hold_back
 from distributor.requests.rollouts import ask
-from distributor.rollout.state import RolloutState
+from distributor.rollout.state import CALLED_OFF, RolloutState
 from distributor.settings import Settings
 from distributor.store.base import Store
 from distributor.telemetry.clock import now
 from distributor.wire.messages import RefusedReport, UnfitReport
 
+_HELD = "rows held back"
 
-def hear_unfit(conn: Connection, settings: Settings, report: UnfitReport) -> None:
-    """Holds the rows back, if the budget allows; the environment itself is told by the answer that follows."""
+
+def hear_unfit(conn: Connection, settings: Settings, store: Store, report: UnfitReport) -> None:
+    """Holds the rows back, if the budget allows; the environment itself is told by the member's answer.
+
+    That answer may have come before: another coordinator may have taken it.
+    """
+    environments.lock(conn, report.environment)
     budget, at = settings.quarantine.max_rows, now()
+    detail: dict[str, object] = {"release": report.release, "system": report.system}
     if report.total > budget:
-        text = f"{report.system} cannot take {report.total:,} rows of release {report.release}"
-        text += f": at most {budget:,} may be held back"
+        text = (
+            f"{report.system} cannot take {report.total:,} rows of release {report.release}; at most {budget:,} may be"
+        )
+        text += " held back"
     else:
         hold_back(conn, report.environment, report.system, report.release, report.rows)
         text = f"{report.system} cannot take {report.total:,} rows of release {report.release}: they are held back"
-        detail = {"release": report.release, "system": report.system, "rows": report.total}
-        record = audit.AuditRecord(at, BY, "held rows back", str(report.rows[0]), report.environment, detail)
+        detail[_HELD] = report.total
+        record = audit.AuditRecord(
+            at, BY, "held rows back", str(report.rows[0]), report.environment, {**detail, "rows": report.total}
+        )
         audit.record(conn, record)
     entry = timeline.Entry("unfit", text, report.rollout_id, report.system)
-    timeline.write(conn, report.environment, at, [entry])
+    timeline.write(conn, report.environment, at, [entry], note=timeline.MemberNote(report.system, detail))
+    ask_again(conn, settings, store, report)
 
 
-def ask_again(conn: Connection, settings: Settings, store: Store, report: RefusedReport, done: Step) -> None:
+def ask_again(conn: Connection, settings: Settings, store: Store, report: RefusedReport | UnfitReport) -> None:
     """After a rollout was given up because a member named unfit rows: the same request, for all that can be taken."""
-    ended = next((rollout for rollout in done.after.ended if rollout.id == report.rollout_id), None)
-    if ended is None or ended.state is not RolloutState.ABANDONED or done.after.queue:
+    state = environments.lock(conn, report.environment)
+    ended = state.last
+    if ended is None or ended.id != report.rollout_id or ended.state is not RolloutState.ABANDONED:
         return
-    rows = [row for row in quarantine.held(conn, report.environment) if row.release == ended.release]
-    if not any(row.system == report.system for row in rows):
+    if state.active or state.queue or ended.outcome.startswith(CALLED_OFF):
         return
-    reason = f"{len(rows):,} rows held back, {INSTEAD} {ended.id}"
+    rows = sum(
+        int(str(entry.detail.get(_HELD, 0)))
+        for entry in timeline.entries(conn, rollout_id=ended.id)
+        if entry.kind == "unfit" and entry.detail
+    )
+    if not rows:
+        return
+    reason = f"{rows:,} rows held back, {INSTEAD} {ended.id}"
     try:
         with conn.begin_nested():
-            ask(
+            asked = ask(
                 conn,
                 settings,
                 store,
@@ -56,6 +74,10 @@ def ask_again(conn: Connection, settings: Settings, store: Store, report: Refuse
                 reason=reason,
                 systems=ended.required | ended.optional,
             )
+            again = rollouts.rollout(conn, asked)
+            if again is not None and again.rollout.expected == ended.expected:
+                # It would end like this one, for ever.
+                raise RefusedError(f"what {report.system} cannot take is online as it is", where=report.environment)
     except DistributorError as error:
         text = f"release {ended.release} is not asked for again: {first_line(error)}"
         timeline.write(conn, report.environment, now(), [timeline.Entry("unfit", text, ended.id, report.system)])

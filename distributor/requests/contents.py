@@ -18,7 +18,8 @@ from distributor.requests.variants import Key, made
 from distributor.rollout.state import Environment, Expected
 from distributor.settings import Settings
 from distributor.store.base import Store
-from distributor.store.chain import walk
+from distributor.store.chain import Chain, walk
+from distributor.store.chunks import AFTER, BEFORE
 from distributor.store.compose import net_delta
 from distributor.telemetry.clock import now
 
@@ -44,20 +45,21 @@ def wanted_content(
 ) -> Wanted:
     """What an environment takes for a release, all systems alike. Rows that do not go through a mapping are held back.
 
-    What the environment showed once for the release it takes again. Raises RefusedError for an unknown release, when
-    more rows would be held back than the budget allows, or when such a row is online already; StoreError.
+    What the environment showed once for the release, or is being taken to, it takes again. Raises RefusedError for an
+    unknown release, when more rows would be held back than the budget allows, or when such a row is online already;
+    StoreError.
     """
     names = list(systems)
     if number == ZERO:
         empty = Content(None, None)
         return Wanted(empty, _expected(conn, settings, store, empty, names, None))
     shown = shown_content(conn, store, state)
-    if rollouts.was_online(conn, state.name, number):
+    if rollouts.was_online(conn, state.name, number) or _under_way(state, number):
         again = Content.read(store, variants.manifest(conn, state.name, number))
         return Wanted(again, _expected(conn, settings, store, again, names, shown))
     plain = Content.read(store, releases.release(conn, number).manifest)
     assert plain.manifest is not None
-    held = _still_held(conn, store, state.name, plain)
+    held = _to_put_back(store, plain, shown, _still_held(conn, store, state.name, plain))
     why = ""
     for _ in range(_ROUNDS):
         content = plain
@@ -116,18 +118,38 @@ def _changed(
     conn: Connection, store: Store, release: int, plain: Content, mine: Mapping[str, set[Key]]
 ) -> dict[str, set[Key]]:
     """Which of these keys the master changed after a release."""
-    assert plain.manifest is not None
     chain = walk(store, plain.sha256, plain.release, releases.release(conn, release).manifest, release)
+    return _touched(store, chain, plain, mine)
+
+
+def _to_put_back(store: Store, plain: Content, shown: Content, held: Mapping[str, set[Key]]) -> dict[str, set[Key]]:
+    """Which of these keys the environment would lose as it shows them: on the way back to an earlier release, or where
+    only an optional system cannot take them, there may be nothing to put back."""
+    if not held:
+        return {}
+    chain = walk(store, plain.sha256, plain.release, shown.sha256, shown.release)
+    # Over a change of shape nothing can be put back. A row that does not fit in the former shape either is found anew.
+    return _touched(store, chain, plain, {name: keys for name, keys in held.items() if not chain.lost(name)})
+
+
+def _touched(store: Store, chain: Chain, to: Content, mine: Mapping[str, set[Key]]) -> dict[str, set[Key]]:
+    assert to.manifest is not None
     found: dict[str, set[Key]] = {}
-    for schema in plain.manifest.schemas:
+    for schema in to.manifest.schemas:
         keys = mine.get(schema.dataset)
         if not keys:
             continue
         for piece in net_delta(store, chain, schema):
-            sides = [[piece[side + name].to_pylist() for name in schema.key] for side in ("before.", "after.")]
+            sides = [[piece[side + name].to_pylist() for name in schema.key] for side in (BEFORE, AFTER)]
             touched = {key for side in sides for key in zip(*side, strict=True)}
-            found.setdefault(schema.dataset, set()).update(keys & touched)
+            if keys & touched:
+                found.setdefault(schema.dataset, set()).update(keys & touched)
     return found
+
+
+def _under_way(state: Environment, number: int) -> bool:
+    """What members are being brought to must stay what the ledger says that they hold."""
+    return bool(state.active and state.active.release == number)
 
 
 def _variant(

@@ -56,14 +56,13 @@ def made(
     """
     assert release.manifest is not None
     chain = walk(store, release.sha256, release.release, shown.sha256, shown.release)
-    _refuse_restarts(chain, held, shown)
     own = [schema for schema in release.manifest.schemas if not is_joined(schema.dataset)]
-    every = _followed(store, chain, own, held, references)
+    every = _followed(store, chain, shown, own, held, references)
     _refuse_unchanged(store, chain, own, held, shown)
     parts: dict[str, list[pa.Table]] = {}
     for schema in release.manifest.schemas:
         chosen = _joined_choice(schema, every, references) if is_joined(schema.dataset) else every
-        back = [_put_back(schema, rows) for rows in _chosen(store, chain, schema, chosen, references)]
+        back = [_put_back(schema, rows) for rows in _chosen(store, chain, shown, schema, chosen, references)]
         if back:
             parts[schema.dataset] = [pa.concat_tables(back)]
     manifest = _manifest(store, release, parts, tables)
@@ -73,7 +72,12 @@ def made(
 
 
 def _followed(
-    store: Store, chain: Chain, schemas: list[DatasetSchema], held: Mapping[str, set[Key]], references: References
+    store: Store,
+    chain: Chain,
+    shown: Content,
+    schemas: list[DatasetSchema],
+    held: Mapping[str, set[Key]],
+    references: References,
 ) -> dict[str, set[Key]]:
     """The keys, and those of changed rows that reference one of them, over any number of references."""
     every = {dataset: set(keys) for dataset, keys in held.items() if keys}
@@ -82,21 +86,28 @@ def _followed(
         for schema in schemas:
             if not any(target in every for target in references.get(schema.dataset, {}).values()):
                 continue
-            for rows in _chosen(store, chain, schema, every, references):
+            for rows in _chosen(store, chain, shown, schema, every, references):
                 every.setdefault(schema.dataset, set()).update(_keys(schema, rows))
         if sum(map(len, every.values())) == before:
             return every
 
 
 def _chosen(
-    store: Store, chain: Chain, schema: DatasetSchema, held: Mapping[str, set[Key]], references: References
+    store: Store,
+    chain: Chain,
+    shown: Content,
+    schema: DatasetSchema,
+    held: Mapping[str, set[Key]],
+    references: References,
 ) -> Iterator[pa.Table]:
-    """Changes of rows that are held back by their own key, or by what they reference."""
+    """Changes of rows that are held back by their own key, or by what they reference. Raises RefusedError."""
     named = schema.dataset.removesuffix(".joined") if is_joined(schema.dataset) else schema.dataset
     followed = {column: held[of] for column, of in references.get(named, {}).items() if held.get(of)}
     keys = held.get(schema.dataset, set())
     if not (keys or followed):
         return
+    if chain.lost(schema.dataset):
+        raise _no_way_back(schema.dataset)
     for piece in net_delta(store, chain, schema):
         mask = pa.array([key in keys for key in _keys(schema, piece)], pa.bool_())
         for column, wanted in followed.items():
@@ -105,6 +116,8 @@ def _chosen(
                 mask = pc.or_(mask, pc.is_in(piece[side + column], value_set=values))
         rows = piece.filter(mask)
         if rows.num_rows:
+            if shown.sha256 and chain.restarts(schema.dataset):
+                raise _no_way_back(schema.dataset)
             yield rows
 
 
@@ -166,13 +179,13 @@ def _manifest(
     )
 
 
-def _refuse_restarts(chain: Chain, held: Mapping[str, set[Key]], shown: Content) -> None:
-    if anew := [dataset for dataset in held if shown.sha256 and chain.restarts(dataset)]:
-        raise RefusedError(
-            f"rows of {anew[0]} cannot be held back: it has another shape since release {shown.release}",
-            where="quarantine",
-            mend="Mend the rows on the master, or the mapping.",
-        )
+def _no_way_back(dataset: str) -> RefusedError:
+    """Where all rows of a dataset are new, nothing tells which ones the environment shows already."""
+    return RefusedError(
+        f"rows of {dataset.removesuffix('.joined')} cannot be held back: it has another shape than what is online",
+        where="quarantine",
+        mend="Mend the rows that are held back (`distributor quarantine list`) on the master, or the mapping.",
+    )
 
 
 def _refuse_unchanged(
@@ -180,7 +193,7 @@ def _refuse_unchanged(
 ) -> None:
     for schema in schemas:
         missing = set(held.get(schema.dataset, ()))
-        for rows in _chosen(store, chain, schema, {schema.dataset: missing}, {}) if missing else ():
+        for rows in _chosen(store, chain, shown, schema, {schema.dataset: missing}, {}) if missing else ():
             missing.difference_update(_keys(schema, rows))
         if missing:
             key = ", ".join(sorted(missing)[0])
