@@ -12,9 +12,15 @@ from consumers.conformance.alterations import Damage
 from consumers.conformance.exam import ENVIRONMENT, SYSTEM
 from consumers.conformance.proof import Trial, Way, tried
 from consumers.conformance.seat import Seat
+from tests.adapters.test_files import FilesSeat
+from tests.adapters.test_mariadb import MariaDBSeat
+from tests.adapters.test_parquet import ParquetSeat
 from tests.adapters.test_postgresql import PostgreSQLSeat
+from tests.adapters.test_redis import RedisSeat
 from tests.adapters.test_sqlite import SQLiteSeat
+from tests.services.mariadb import running_mariadb
 from tests.services.postgresql import running_postgresql
+from tests.services.redis import running_redis
 
 _INTRO = """\
 # The proof, tested by mutations
@@ -128,13 +134,23 @@ def _trials_on(seat: Seat) -> list[Trial]:
 
 def main() -> int:
     """Prints the page; 1 when a trial ended otherwise than it should."""
+    adapters: dict[str, list[Trial]] = {}
     with tempfile.TemporaryDirectory() as place:
         directory = Path(place)
         # A server of another user must be able to walk to it.
         directory.chmod(0o711)
-        with running_postgresql(directory) as server:
-            postgresql = _trials_on(PostgreSQLSeat(server.create("mutations")))
-        adapters = {"PostgreSQL": postgresql, "SQLite": _trials_on(SQLiteSeat(directory))}
+        with running_postgresql(directory) as postgresql:
+            adapters["PostgreSQL"] = _trials_on(PostgreSQLSeat(postgresql.create("mutations")))
+        adapters["SQLite"] = _trials_on(SQLiteSeat(directory))
+        with running_mariadb(directory) as mariadb:
+            adapters["MariaDB"] = _trials_on(MariaDBSeat(mariadb.create("mutations")))
+            mariadb.drop("mutations")
+        with running_redis(directory) as redis:
+            seat = RedisSeat(redis.url)
+            adapters["Redis"] = _trials_on(seat)
+            seat.close()
+        adapters["Parquet"] = _trials_on(ParquetSeat(directory))
+        adapters["files"] = _trials_on(FilesSeat(directory))
     print(page(adapters), end="")
     bad = [trial for trials in adapters.values() for trial in trials if not trial.good]
     print(*bad, sep="\n", end="\n" if bad else "", file=sys.stderr)
