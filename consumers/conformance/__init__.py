@@ -6,6 +6,5 @@ store each time, and hands and eyes in it that are not the adapter's own (seat.p
 
 import pytest
 
-pytest.register_assert_rewrite(
-    "consumers.conformance.exam", "consumers.conformance.hands", "consumers.conformance.proof"
-)
+_ASKING = ("audits", "exam", "hands", "proof", "shapes")
+pytest.register_assert_rewrite(*(f"consumers.conformance.{name}" for name in _ASKING))

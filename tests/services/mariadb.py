@@ -12,7 +12,8 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import pymysql
 import pytest
 
-from distributor.local.mariadb import LocalMariaDB, find_mariadbd
+from distributor.errors import UnreachableError
+from distributor.local.mariadb import choose_mariadb
 from tests.services.engine import chosen_image
 
 MARIADB_IMAGE = "mariadb:11.8"
@@ -65,10 +66,12 @@ def running_mariadb(directory: Path) -> Iterator[MariaDBServer]:
         yield MariaDBServer("given by DISTRIBUTOR_TEST_MARIADB_URL", given)
     elif image := chosen_image("MARIADB_IMAGE", MARIADB_IMAGE):
         yield from _contained(image)
-    elif find_mariadbd() is None:
-        pytest.skip("no MariaDB: no DISTRIBUTOR_TEST_MARIADB_URL, no container asked for, no mariadbd installed")
     else:
-        with LocalMariaDB(directory / "mariadb", durable=False) as server:
+        try:
+            chosen = choose_mariadb(directory / "mariadb", announce=print, durable=False)
+        except UnreachableError as error:
+            pytest.skip(f"no MariaDB: no DISTRIBUTOR_TEST_MARIADB_URL, no container asked for, and {error}")
+        with chosen as server:
             yield MariaDBServer("private process", server.url())
 
 
