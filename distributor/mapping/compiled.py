@@ -113,7 +113,12 @@ def compile_system(mapping: SystemMapping, manifest: Manifest) -> tuple[Compiled
 
 def compile_table(system: str, table: TableMapping, source: DatasetSchema) -> Compiled:
     """One table. Raises ConfigError."""
-    columns = tuple(_columns(system, table, source))
+    try:
+        columns = tuple(_columns(system, table, source))
+    except ConfigError as error:
+        if error.where.startswith("systems."):
+            raise
+        raise ConfigError(error.what, where=f"systems.{system}, {error.where}", mend=error.mend) from error
     twice = {c.name for c in columns if sum(other.name.lower() == c.name.lower() for other in columns) > 1}
     if twice:
         raise ConfigError(f"two columns are called {min(twice)!r}", where=place(system, table.into, "", table.dataset))

@@ -97,7 +97,7 @@ class TableMapping(Frozen):
         for column in self.columns:
             if column.expr == EVERYTHING or column.name == EVERYTHING:
                 continue
-            name = as_plain(parsed(column.expr, self.where_of(column.expr)))
+            name = as_plain(parsed(column.expr, f"{self.where_of()}, column {column.name}, {column.expr!r}"))
             if name is not None and not self.is_foreign(name.of):
                 found.setdefault(name.column, column.name)
         return found

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from consumers.adapters import sqlite_text
+from consumers.adapters import sqlite_audit, sqlite_text
 from consumers.adapters.base import Batch, Touched
 from consumers.adapters.sqlite import SQLiteAdapter, SQLiteLoading
 from consumers.conformance.alterations import Damage
@@ -106,6 +106,8 @@ def test_a_text_that_is_not_canonical_is_found_out(
     tried: Tried, monkeypatch: pytest.MonkeyPatch, fault: Callable[[str | None], str | None]
 ) -> None:
     monkeypatch.setattr(sqlite_text, "_text", fault)
+    # The usual way of a text is SQLite's own: led through Python, where it can be spoilt.
+    monkeypatch.setattr(sqlite_audit, "_plain", lambda column, type_: "")
     with pytest.raises(AssertionError):
         assert all(trial.good for trial in tried(Damage.REWRITTEN))
 
