@@ -146,8 +146,11 @@ class KnowsItsWork(Protocol):
 class Inspects(Protocol):
     """An adapter of which `distributor check` can ask the same. It need not be one."""
 
+    def prepared(self) -> bool:
+        """Whether `prepare` ever did anything in this store. Makes nothing. Raises UnreachableError, ConfigError."""
+
     def inspect(self, tables: Sequence[tuple[TableMapping, DatasetSchema]]) -> Sequence[str]:
-        """See `KnowsItsWork`. Asked of a store that was prepared; raises as `auditing` does."""
+        """See `KnowsItsWork`. Asked only of a store that is `prepared`; raises as `auditing` does."""
 
 
 class Loading(Protocol):

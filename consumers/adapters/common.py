@@ -74,6 +74,12 @@ def located(settings: MemberSettings, scheme: str, directory: Path) -> Path:
     return directory / settings.url.removeprefix(head)
 
 
+def check_parent(path: Path) -> None:
+    """Raises ConfigError when the directory in which a member's own would be made does not exist."""
+    if not path.parent.is_dir():
+        raise ConfigError(f"the directory {path.parent} does not exist", where=str(path), mend="Create it.")
+
+
 def refuse_options(settings: MemberSettings, *known: str) -> None:
     """Raises ConfigError for an option that the adapter does not know."""
     if unknown := settings.options.keys() - set(known):

@@ -16,7 +16,7 @@ from typing import IO
 import pyarrow as pa
 
 from consumers.adapters.base import Batch, Obstacle, TableSpec
-from consumers.adapters.common import SLOTS, located, refuse_options
+from consumers.adapters.common import SLOTS, check_parent, located, refuse_options
 from consumers.adapters.files_form import DEFAULTS, Form
 from consumers.adapters.files_home import Home, State
 from consumers.adapters.files_load import FilesLoading, begun
@@ -76,6 +76,11 @@ class FilesAdapter:
                 }
             with self._home.serving():
                 yield FilesAuditing(self._home, state, files, self._interruption)
+
+    def prepared(self) -> bool:
+        """Whether this store was ever prepared."""
+        check_parent(self._home.root)
+        return self._home.inner.is_dir()
 
     def inspect(self, tables: Sequence[tuple[TableMapping, DatasetSchema]]) -> list[str]:
         """What is not as it was made."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from consumers.adapters.base import TableSpec
-from consumers.adapters.common import RELEASE, RELEASE_COLUMNS, SLOTS, check_owner
+from consumers.adapters.common import RELEASE, RELEASE_COLUMNS, SLOTS, check_owner, check_parent
 from consumers.adapters.files_disk import sync_directory, translated
 from consumers.adapters.files_form import LOAD_ANEW
 from consumers.adapters.files_home import Home, State, check_names, release_row
@@ -30,8 +30,7 @@ def prepare(home: Home, row: MemberRow, tables: Sequence[TableSpec]) -> None:
     """
     where = str(home.root)
     check_names(where, home.form, tables)
-    if not home.root.parent.is_dir():
-        raise ConfigError(f"the directory {home.root.parent} does not exist", where=where, mend="Create it.")
+    check_parent(home.root)
     with home.serving():
         home.inner.mkdir(parents=True, exist_ok=True)
         with home.lock.locked():

@@ -86,6 +86,11 @@ class MariaDBAdapter:
         with self._audits.transaction(SNAPSHOT) as transaction:
             yield MariaDBAuditing(transaction, self._layout, self._reason)
 
+    def prepared(self) -> bool:
+        """Whether this store was ever prepared."""
+        with self._control.statements() as statements:
+            return bool(statements.run("SHOW TABLES LIKE '\\_distributor\\_%'"))
+
     def inspect(self, tables: Sequence[tuple[TableMapping, DatasetSchema]]) -> list[str]:
         """What is not as it was made."""
         with self.auditing() as snapshot:

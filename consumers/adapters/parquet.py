@@ -21,11 +21,12 @@ import pyarrow as pa
 from consumers.adapters import parquet_catalogue as catalogue
 from consumers.adapters import parquet_text
 from consumers.adapters.base import Batch, Obstacle, TableSpec
+from consumers.adapters.common import check_parent
 from consumers.adapters.parquet_audit import ParquetAuditing, all_rows
 from consumers.adapters.parquet_engine import Engine
 from consumers.adapters.parquet_files import empty, faults, misshapen
 from consumers.adapters.parquet_load import ParquetLoading
-from consumers.adapters.parquet_state import RELEASE, SLOTS, Held, Slots, State, sight_of
+from consumers.adapters.parquet_state import RELEASE, SLOTS, VERSIONS, Held, Slots, State, sight_of
 from consumers.adapters.parquet_store import Directory, Version
 from consumers.adapters.parquet_sums import certified, texts
 from distributor.errors import ConfigError, DistributorError, SystemAlteredError
@@ -125,6 +126,11 @@ class ParquetAdapter:
         """A snapshot: the version in force, whose files stay until the block ends."""
         with self._store.pinned() as version:
             yield ParquetAuditing(self._path, version, self._audits)
+
+    def prepared(self) -> bool:
+        """Whether this store was ever prepared."""
+        check_parent(self._path)
+        return (self._path / VERSIONS).is_dir()
 
     def inspect(self, tables: Sequence[tuple[TableMapping, DatasetSchema]]) -> list[str]:
         """What is not as it was made."""

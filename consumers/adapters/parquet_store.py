@@ -26,9 +26,10 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from consumers.adapters.common import check_parent
 from consumers.adapters.parquet_disk import Lock, synced, written
 from consumers.adapters.parquet_state import CATALOGUE, DATA, LOCK, STATE, VERSIONS, State
-from distributor.errors import ConfigError, SystemAlteredError, UnreachableError
+from distributor.errors import SystemAlteredError, UnreachableError
 from distributor.telemetry import clock
 
 _CURRENT = "current"
@@ -57,10 +58,7 @@ class Directory:
     def create(self) -> None:
         """Makes the directory if it is not there. Raises ConfigError when it cannot be, SystemAlteredError when it is
         somebody else's."""
-        if not self.path.parent.is_dir():
-            raise ConfigError(
-                f"the directory {self.path.parent} does not exist", where=str(self.path), mend="Create it."
-            )
+        check_parent(self.path)
         with self._translated():
             self.path.mkdir(exist_ok=True)
             there = {entry.name for entry in self.path.iterdir()}

@@ -93,6 +93,11 @@ class PostgreSQLAdapter:
         with self._audits.transaction(SNAPSHOT) as transaction:
             yield PostgreSQLAuditing(transaction, self._layout, self._reason)
 
+    def prepared(self) -> bool:
+        """Whether this store was ever prepared."""
+        with self._control.transaction() as transaction:
+            return transaction.run("SELECT 1 FROM pg_namespace WHERE nspname = 'distributor'") != []
+
     def inspect(self, tables: Sequence[tuple[TableMapping, DatasetSchema]]) -> list[str]:
         """What is not as it was made."""
         with self.auditing() as snapshot:

@@ -81,6 +81,13 @@ class RedisAdapter:
                 yield auditing
             sweep(session)
 
+    def prepared(self) -> bool:
+        """Whether this store was ever prepared."""
+        with self._control.session() as session:
+            return bool(
+                session.client.exists(session.key("member"), session.key("shapes"), session.key(layout.RELEASE))
+            )
+
     def inspect(self, tables: Sequence[tuple[TableMapping, DatasetSchema]]) -> list[str]:
         """What is not as it was made."""
         with self.auditing() as auditing:

@@ -179,7 +179,7 @@ class Line:
             return ConfigError(f"Redis refuses: {text}", where=self.where, mend="Look at password and rights (ACL).")
         if isinstance(error, redis.ConnectionError | redis.TimeoutError):
             self.close()
-            return UnreachableError(f"Redis does not answer: {text}", where=self.where)
+            return UnreachableError(f"Redis does not answer: {text}", where=self.where, mend="Is it running?")
         if isinstance(error, redis.ResponseError) and not _passes(error, code):
             return SystemAlteredError(
                 f"Redis refuses: {text}", where=self.where, mend="Did somebody change keys under this prefix by hand?"

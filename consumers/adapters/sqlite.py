@@ -76,6 +76,14 @@ class SQLiteAdapter:
         with self._audits.transaction("DEFERRED") as connection:
             yield SQLiteAuditing(connection, self._audits)
 
+    def prepared(self) -> bool:
+        """Whether this store was ever prepared."""
+        if not Path(self._where).exists():
+            return False
+        with self._control.transaction("DEFERRED") as connection:
+            query = "SELECT 1 FROM sqlite_schema WHERE name LIKE '\\_distributor\\_%' ESCAPE '\\'"
+            return connection.execute(query).fetchone() is not None
+
     def inspect(self, tables: Sequence[tuple[TableMapping, DatasetSchema]]) -> list[str]:
         """What is not as it was made."""
         with self.auditing() as snapshot:

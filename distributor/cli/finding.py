@@ -41,10 +41,14 @@ class Findings:
         """It will not work like this."""
         self.all.append(Finding(part=part, verdict="problem", found=found, mend=mend))
 
+    def failure(self, part: str, error: DistributorError) -> None:
+        """What failed, as a problem."""
+        self.problem(part, f"{error.where}: {error.what}" if error.where else error.what, error.mend)
+
     @contextmanager
     def about(self, part: str) -> Iterator[None]:
         """A failure in here is a problem of this part, and the check goes on."""
         try:
             yield
         except DistributorError as error:
-            self.problem(part, f"{error.where}: {error.what}" if error.where else error.what, error.mend)
+            self.failure(part, error)
