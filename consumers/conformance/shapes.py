@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 import pytest
 
@@ -101,7 +102,7 @@ class ShapesConformance:
                 with adapter.loading(shadow) as loading:
                     touched = loading.apply(batch(WIDER, rows))
                     assert touched.before == certificate_of(WIDER, shaped_rows(WIDER, 28 + release, release - 2))
-                    loading.commit(lambda row, slot=shadow, number=release: holding(row, slot, number))
+                    loading.commit(partial(holding, slot=shadow, release=release))
             flip(adapter)
             assert _looked(seat, WIDER) == Sight(release, frozenset(rows))
         _prepare(adapter, WIDER)
