@@ -8,6 +8,7 @@ from contextlib import suppress
 import pytest
 
 from consumers.adapters.base import Adapter, Judges, Touched
+from consumers.conformance.audits import AuditsConformance
 from consumers.conformance.hands import certificate_of, fitting, flip, holding, load, looking, rows_of, second, watched
 from consumers.conformance.proof import ProofConformance
 from consumers.conformance.samples import (
@@ -30,7 +31,7 @@ from distributor.rollout.member_row import MemberRow, Slot, other
 ENVIRONMENT, SYSTEM = "prod", "crm"
 
 
-class AdapterConformance(ProofConformance, ShapesConformance):
+class AdapterConformance(ProofConformance, ShapesConformance, AuditsConformance):
     """Subclass it, name the class `Test…`, and define the fixture `seat`."""
 
     @pytest.fixture

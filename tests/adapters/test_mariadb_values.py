@@ -13,6 +13,7 @@ import pytest
 from consumers.adapters.base import TableSpec
 from consumers.adapters.mariadb import MariaDBAdapter
 from consumers.adapters.mariadb_values import LONGEST
+from consumers.conformance.audits import Page, bucket
 from consumers.conformance.exam import ENVIRONMENT, SYSTEM
 from consumers.conformance.hands import certificate_of, flip, load
 from consumers.conformance.samples import PRICE_TABLE, SAMPLE_TABLE, Row, batch, nasty_rows
@@ -21,7 +22,6 @@ from distributor.mapping.tables import TableMapping
 from distributor.model.dataset import Column, DatasetSchema, Index
 from distributor.model.texts import double_text
 from distributor.model.types import LogicalType
-from tests.adapters.test_auditing import Page, bucket
 from tests.adapters.test_mariadb import MariaDBSeat
 
 pytestmark = pytest.mark.conformance
