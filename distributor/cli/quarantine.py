@@ -95,7 +95,7 @@ class Handled(Outcome):
             if len(self.rows) == 1
             else done.replace("is read", "are read").replace("goes", "go").replace("it is", "they are")
         )
-        when = "with the next publish" if self.rows[0].system == PUBLISH else "with the next rollout"
+        when = "with the next publish" if self.rows[0].system == PUBLISH else "with the next release that is rolled out"
         would = ", and nothing was changed" if self.dry_run else ""
         console.print(f"{count(len(self.rows), 'row')} {done} {when}{would}")
 
@@ -148,7 +148,8 @@ def retry_held(
 ) -> Handled:
     """Have rows that are held back read and judged again, without a change on the master.
 
-    A publisher does so at once; without one, `distributor publish` does.
+    A publisher does so at once; without one, `distributor publish` does. What one environment alone lacks is tried
+    again with the next release that it is taken to.
     """
     from distributor.requests import quarantine
 
@@ -201,7 +202,10 @@ def _chosen(
         desk.known_environment(environment)
     with desk.reading() as conn:
         found = held(conn, None if every and not releasing else environment or EVERYWHERE)
-    rows = _of(found, dataset, key)
+        rows = _of(found, dataset, key)
+        if releasing and not rows:
+            # What one environment lacks cannot be released, and its refusal says why.
+            rows = _of(held(conn, None), dataset, key)
     if releasing and not key:
         # Those that only reference others go with them.
         rows = [row for row in rows if not row.why.startswith(DEPENDS)]

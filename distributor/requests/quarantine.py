@@ -19,7 +19,7 @@ from distributor.telemetry.clock import now
 
 
 def retry(engine: Engine, settings: Settings, rows: Sequence[HeldRow], *, by: str, reason: str) -> None:
-    """Has the next publish read these rows again; those that one environment lacks are tried again by its next rollout.
+    """Has the next publish read these rows again; those that one environment lacks go with the next release there.
 
     Raises UnreachableError.
     """

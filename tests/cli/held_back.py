@@ -125,26 +125,38 @@ class World:
 
 
 @pytest.fixture
-def world(database: Callable[[], str], amqp_url: str, tmp_path: Path, run: Run) -> Iterator[World]:
-    master, ledger, crm, billing = database(), database(), database(), tmp_path / "billing"
-    config = tmp_path / "distributor.toml"
-    config.write_text(CONFIG.format(master=master, ledger=ledger, broker=amqp_url, crm=crm, billing=billing))
-    settings = load_settings(config)
-    sql(
-        master,
-        "CREATE TABLE products (sku text PRIMARY KEY, name text, place text)",
-        "CREATE TABLE prices (product text PRIMARY KEY, price numeric(10,2))",
-        f"INSERT INTO products SELECT 'P' || n, 'Chair ' || n, n::text FROM generate_series(1, {ROWS}) n",
-        f"INSERT INTO prices SELECT 'P' || n, n FROM generate_series(1, {ROWS}) n",
-    )
-    install_capture(master, settings.master.datasets)
-    made = World(run, config, master, crm, billing)
-    made("init")
-    assert made.json("publish")["release"] == 1
+def make_held_back(
+    database: Callable[[], str], amqp_url: str, tmp_path: Path, run: Run
+) -> Iterator[Callable[..., World]]:
     with ExitStack() as stack:
-        stack.enter_context(coordinator(settings))
-        for system in ("crm", "billing", "pos"):
-            made.start(system)
-            stack.callback(made.stop, system)
-        assert made.deploy()["rollout"]["state"] == "online"
-        yield made
+
+        def make(old: str = "", new: str = "") -> World:
+            master, ledger, crm, billing = database(), database(), database(), tmp_path / "billing"
+            config = tmp_path / "distributor.toml"
+            text = CONFIG.format(master=master, ledger=ledger, broker=amqp_url, crm=crm, billing=billing)
+            config.write_text(text.replace(old, new) if old else text)
+            settings = load_settings(config)
+            sql(
+                master,
+                "CREATE TABLE products (sku text PRIMARY KEY, name text, place text)",
+                "CREATE TABLE prices (product text PRIMARY KEY, price numeric(10,2))",
+                f"INSERT INTO products SELECT 'P' || n, 'Chair ' || n, n::text FROM generate_series(1, {ROWS}) n",
+                f"INSERT INTO prices SELECT 'P' || n, n FROM generate_series(1, {ROWS}) n",
+            )
+            install_capture(master, settings.master.datasets)
+            made = World(run, config, master, crm, billing)
+            made("init")
+            assert made.json("publish")["release"] == 1
+            stack.enter_context(coordinator(settings))
+            for system in ("crm", "billing", "pos"):
+                made.start(system)
+                stack.callback(made.stop, system)
+            assert made.deploy()["rollout"]["state"] == "online"
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def world(make_held_back: Callable[..., World]) -> World:
+    return make_held_back()

@@ -8,6 +8,7 @@ from tests.cli import held_back
 from tests.cli.held_back import World
 
 pytestmark = pytest.mark.services
+make_held_back = held_back.make_held_back
 world = held_back.world
 
 

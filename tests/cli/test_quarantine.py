@@ -155,7 +155,7 @@ def test_what_one_environment_lacks_is_tried_again_and_never_released(
     ]
     assert run("quarantine", "release", "--dataset", "products", "--reason", "r", *options).code == 11
     told = run("quarantine", "retry", "--environment", "uat", *options)
-    assert told.out == "1 row is read and judged again with the next rollout\n"
+    assert told.out == "1 row is read and judged again with the next release that is rolled out\n"
     assert (held(estate, "uat"), len(held(estate, "sit"))) == ({}, 1)
     assert run("quarantine", "list", "--environment", "nowhere", *options).code == 2
 
