@@ -56,7 +56,11 @@ def wanted_content(
     shown = shown_content(conn, store, state)
     if rollouts.was_online(conn, state.name, number) or _under_way(state, number):
         again = Content.read(store, variants.manifest(conn, state.name, number))
-        return Wanted(again, _expected(conn, settings, store, again, names, shown))
+        try:
+            return Wanted(again, _expected(conn, settings, store, again, names, shown))
+        except UnfitRowsError as error:
+            mend = f"{state.name} took release {number} with these rows as they are: mend the mapping."
+            raise RefusedError(error.what, where=error.where, mend=mend) from error
     plain = Content.read(store, releases.release(conn, number).manifest)
     assert plain.manifest is not None
     held = _to_put_back(store, plain, shown, _still_held(conn, store, state.name, plain))

@@ -104,6 +104,21 @@ def planned(
         return _plan(conn, settings, beside, state, release, sample)
 
 
+def foreseen(engine: Engine, settings: Settings, store: Store, environment: str, release: int) -> tuple[HeldRow, ...]:
+    """The rows that a request for this release would hold back, and does not. Raises RefusedError when it would be
+    refused, StoreError."""
+    with transaction(engine) as conn, _undone(conn, store) as beside:
+        state = configured(conn, settings, environment)
+        systems = [name for name, member in state.members.items() if member.requirement is not Requirement.DETACHED]
+        before = _held(conn, environment)
+        wanted_content(conn, settings, beside, state, release, systems)
+        return tuple(row for place, row in _held(conn, environment).items() if place not in before)
+
+
+def _held(conn: Connection, environment: str) -> dict[tuple[str, tuple[str, ...]], HeldRow]:
+    return {(row.dataset, row.key): row for row in quarantine.held(conn, environment)}
+
+
 def request_planned(
     engine: Engine,
     settings: Settings,
@@ -153,12 +168,12 @@ def _plan(
     systems = [name for name, member in state.members.items() if member.requirement is not Requirement.DETACHED]
     if not any(member.requirement is Requirement.REQUIRED for member in state.members.values()):
         return Plan(state, number, shown, None, refused="no member is required: nobody would decide")
-    before = {(row.dataset, row.key) for row in quarantine.held(conn, state.name)}
+    before = _held(conn, state.name)
     try:
         wanted = wanted_content(conn, settings, store, state, number, systems).content
     except RefusedError as error:
         return Plan(state, number, shown, None, refused=str(error))
-    more = tuple(row for row in quarantine.held(conn, state.name) if (row.dataset, row.key) not in before)
+    more = tuple(row for place, row in _held(conn, state.name).items() if place not in before)
     mappings = _mappings_online(conn, state.name)
     cache: dict[str, Counted] = {}
     found = []

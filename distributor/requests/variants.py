@@ -111,7 +111,8 @@ def _chosen(
     for piece in net_delta(store, chain, schema):
         mask = pa.array([key in keys for key in _keys(schema, piece)], pa.bool_())
         for column, wanted in followed.items():
-            values = pa.array([key[0] for key in wanted], pa.string())
+            # One column names no row whose key has several, here as where rules hold rows back.
+            values = pa.array([key[0] for key in wanted if len(key) == 1], pa.string())
             for side in (BEFORE, AFTER):
                 mask = pc.or_(mask, pc.is_in(piece[side + column], value_set=values))
         rows = piece.filter(mask)

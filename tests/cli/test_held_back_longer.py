@@ -161,3 +161,18 @@ def test_what_only_an_optional_system_cannot_take_stops_nobody(make_held_back: C
     assert world.deploy()["rollout"]["state"] == "online"
     level(world, world.right)
     assert world.held() == []
+
+
+def test_what_a_new_mapping_cannot_take_of_what_is_online_is_refused_before_anything_is_asked(world: World) -> None:
+    world.release("UPDATE products SET place = 'third shelf' WHERE sku = 'P3'")
+    dry = world.json("deploy", "uat", "--dry-run")
+    assert "1 row would be held back: pos cannot take products P3" in dry["remarks"]
+    assert world.held() == []
+    before = world.deploy()["rollout"]["id"]
+    world.config.write_text(world.config.read_text().replace("text(30)", "text(5)"))
+    for words in (("deploy", "uat", "--dry-run"), ("deploy", "uat"), ("plan", "uat", "--exit-code")):
+        told = world.json(*words, code=11)
+        assert "is longer than 5 characters" in str(told)
+    world.release("UPDATE products SET name = 'x' WHERE sku = 'P1'")
+    assert "would be held back from uat" in world.json("deploy", "uat", code=11)["what"]
+    assert world.json("rollouts", "uat")["rollouts"][0]["id"] == before
