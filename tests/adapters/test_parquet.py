@@ -126,7 +126,7 @@ class ParquetSeat:
             return connection.execute(statement).fetchall()
 
 
-# Over a thousand small loads, and DuckDB plans each of their statements anew: a minute and a half of processor time.
+# Over a thousand small loads, and DuckDB plans each of their statements anew: over a minute of processor time.
 @pytest.mark.timeout(900)
 class TestParquet(AdapterConformance):
     @pytest.fixture
