@@ -117,7 +117,9 @@ def changes(
         parent_release=manifest.parent_release,
         total=total,
         changes=tuple(shown),
-        restarts={name: told for name, told in manifest.restarts.items() if dataset in (None, name)},
+        restarts={
+            name: told for name, told in manifest.restarts.items() if dataset in (None, name) and not is_joined(name)
+        },
     )
 
 
