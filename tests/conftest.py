@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import tempfile
 import uuid
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import settings
 
 from distributor.telemetry.logs import configure_logs
@@ -40,6 +42,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     for server, kind in config.stash[_used].items():
         terminalreporter.write_line(f"{server}: {kind}")
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """A verb that a test runs in this process says where logs go: to what was that test's stderr."""
+    handlers, config = logging.getLogger().handlers[:], structlog.get_config()
+    yield
+    structlog.configure(**config)
+    logging.getLogger().handlers[:] = handlers
 
 
 @pytest.fixture(scope="session")

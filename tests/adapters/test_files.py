@@ -99,6 +99,7 @@ class TestFiles(AdapterConformance):
         return FilesSeat(tmp_path)
 
 
+@pytest.mark.long
 class TestFilesOfALegacySystem(AdapterConformance):
     @pytest.fixture
     def seat(self, tmp_path: Path) -> Seat:

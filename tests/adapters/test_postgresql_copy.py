@@ -25,6 +25,7 @@ class TestPostgreSQLByCopy(AdapterConformance):
         return PostgreSQLSeat(database())
 
 
+@pytest.mark.long
 class TestPostgreSQLByCopyBefore18(TestPostgreSQLByCopy):
     @pytest.fixture(autouse=True)
     def _nothing_returns_old(self, monkeypatch: pytest.MonkeyPatch) -> None:

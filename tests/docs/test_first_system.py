@@ -125,6 +125,8 @@ def newcomer(
     client.close()
 
 
+@pytest.mark.long
+@pytest.mark.timeout(900)
 def test_the_page_walked_from_top_to_bottom(newcomer: Newcomer) -> None:
     shown = ""
     for language, kind, text in BLOCK.findall(PAGE):

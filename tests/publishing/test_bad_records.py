@@ -318,8 +318,9 @@ def test_the_verb_says_what_was_put_aside(
     assert "line 4: a quote stands in a value that is not quoted: 'C,24\" wide'" in capsys.readouterr().err
     assert main([*options, "--bad-records", str(aside), "--max-bad", "0"]) == 1
     assert main([*options, "--bad-records", str(aside)]) == 0
-    assert capsys.readouterr().out == (
-        "products: 2 rows read; 1 inserted, 0 updated, 0 deleted\n"
-        "1 exact copy of other rows taken once\n"
-        "1 bad record put aside: line 4: a quote stands in a value that is not quoted: 'C,24\" wide'\n"
+    # Where a line is broken is the terminal's business.
+    assert " ".join(capsys.readouterr().out.split()) == (
+        "products: 2 rows read; 1 inserted, 0 updated, 0 deleted"
+        " 1 exact copy of other rows taken once"
+        " 1 bad record put aside: line 4: a quote stands in a value that is not quoted: 'C,24\" wide'"
     )

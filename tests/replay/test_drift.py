@@ -24,7 +24,7 @@ from distributor.demo.readers import Place
 from tests.replay import history
 from tests.replay.test_history import STEP_SECONDS, ask
 
-pytestmark = [pytest.mark.services, pytest.mark.replay, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.services, pytest.mark.replay, pytest.mark.long, pytest.mark.timeout(900)]
 
 DATA = history.data_directory()
 PRICES = Path(__file__).resolve().parents[3] / "shared" / "data" / "pc-part-prices"
