@@ -12,7 +12,7 @@ import pytest
 from tests.cli import held_back
 from tests.cli.held_back import Content, World
 
-pytestmark = pytest.mark.services
+pytestmark = [pytest.mark.services, pytest.mark.long]
 make_held_back = held_back.make_held_back
 world = held_back.world
 

@@ -21,7 +21,7 @@ from distributor.demo.readers import Place
 from tests.replay import history
 from tests.replay.history import Step
 
-pytestmark = [pytest.mark.services, pytest.mark.replay, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.services, pytest.mark.replay, pytest.mark.long, pytest.mark.timeout(900)]
 
 DATA = history.data_directory()
 ENVIRONMENT = "prod"
