@@ -28,18 +28,16 @@ def hear_unfit(conn: Connection, settings: Settings, store: Store, report: Unfit
     budget, at = settings.quarantine.max_rows, now()
     detail: dict[str, object] = {"release": report.release, "system": report.system}
     if report.total > budget:
-        text = (
-            f"{report.system} cannot take {report.total:,} rows of release {report.release}; at most {budget:,} may be"
-        )
-        text += " held back"
+        become = f"at most {budget:,} may be held back"
     else:
         hold_back(conn, report.environment, report.system, report.release, report.rows)
-        text = f"{report.system} cannot take {report.total:,} rows of release {report.release}: they are held back"
+        become = "they are held back"
         detail[_HELD] = report.total
         record = audit.AuditRecord(
             at, BY, "held rows back", str(report.rows[0]), report.environment, {**detail, "rows": report.total}
         )
         audit.record(conn, record)
+    text = f"{report.system} cannot take {report.total:,} rows of release {report.release}: {become}"
     entry = timeline.Entry("unfit", text, report.rollout_id, report.system)
     timeline.write(conn, report.environment, at, [entry], note=timeline.MemberNote(report.system, detail))
     ask_again(conn, settings, store, report)

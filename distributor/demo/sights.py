@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 Look = tuple[int | None, Any, int | None, int | None]
 """Release, time of its flip, lowest and highest change batch of the marked rows."""
 FILES_ENCODING = "iso-8859-15"
-_RELEASE = "SELECT max(release) FROM distributor_release"
 
 
 class NotThereError(Exception):
@@ -80,89 +79,28 @@ def marked_query(place: Place, prefix: str = "", release: str = "release") -> st
     )
 
 
-class _PostgreSQL:
+class _SQL:
+    """A connection that is kept. Subclasses say how their driver is asked, and what begins a snapshot."""
+
+    adapter = ""
+    snapshot = ""
+    column = "release"
+
     def __init__(self, place: Place) -> None:
         self._place = place
-        self._connection = psycopg.connect(place.url, autocommit=True, application_name="demo reader")
+        self._connection = self._connected(place)
 
     def glance(self) -> Look:
-        release, flipped_at, lowest, highest = self._ask(marked_query(self._place))[0]
+        release, flipped_at, lowest, highest = self._ask(marked_query(self._place, release=self.column))[0]
         return release, flipped_at, lowest, highest
 
     def release(self) -> int:
-        return self._ask(_RELEASE)[0][0] or 0
+        return self._ask(f"SELECT max({self.column}) FROM distributor_release")[0][0] or 0
 
     def lines(self) -> dict[str, list[str]]:
-        self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        self._ask(self.snapshot)
         try:
-            queries = {table.name: stored_query("postgresql", table) for table in self._place.facts}
-            return {name: [row[0] for row in self._ask(query)] for name, query in queries.items()}
-        finally:
-            self._connection.execute("COMMIT")
-
-    def close(self) -> None:
-        self._connection.close()
-
-    def _ask(self, query: str) -> list[Any]:
-        return self._connection.execute(query.encode()).fetchall()
-
-
-class _SQLite:
-    def __init__(self, place: Place) -> None:
-        self._place = place
-        address = f"file:{place.sqlite_path}?mode=rw"
-        self._connection = sqlite3.connect(address, uri=True, timeout=10, isolation_level=None, check_same_thread=False)
-        self._connection.execute("PRAGMA query_only = on")
-
-    def glance(self) -> Look:
-        release, flipped_at, lowest, highest = self._ask(marked_query(self._place))[0]
-        return release, flipped_at, lowest, highest
-
-    def release(self) -> int:
-        return self._ask(_RELEASE)[0][0] or 0
-
-    def lines(self) -> dict[str, list[str]]:
-        self._connection.execute("BEGIN")
-        try:
-            queries = {table.name: stored_query("sqlite", table) for table in self._place.facts}
-            return {name: [row[0] for row in self._ask(query)] for name, query in queries.items()}
-        finally:
-            self._connection.execute("COMMIT")
-
-    def close(self) -> None:
-        self._connection.close()
-
-    def _ask(self, query: str) -> list[Any]:
-        return self._connection.execute(query).fetchall()
-
-
-class _MariaDB:
-    def __init__(self, place: Place) -> None:
-        import pymysql
-
-        parts = urlsplit(place.url)
-        self._place = place
-        self._connection = pymysql.connect(
-            host=parts.hostname,
-            port=parts.port or 3306,
-            user=unquote(parts.username or ""),
-            password=unquote(parts.password or ""),
-            database=parts.path[1:],
-            autocommit=True,
-        )
-        self._ask("SET time_zone = '+00:00'")
-
-    def glance(self) -> Look:
-        release, flipped_at, lowest, highest = self._ask(marked_query(self._place, release="`release`"))[0]
-        return release, flipped_at, lowest, highest
-
-    def release(self) -> int:
-        return self._ask("SELECT max(`release`) FROM distributor_release")[0][0] or 0
-
-    def lines(self) -> dict[str, list[str]]:
-        self._ask("START TRANSACTION WITH CONSISTENT SNAPSHOT")
-        try:
-            queries = {table.name: stored_query("mariadb", table) for table in self._place.facts}
+            queries = {table.name: stored_query(self.adapter, table) for table in self._place.facts}
             return {name: [row[0] for row in self._ask(query)] for name, query in queries.items()}
         finally:
             self._ask("COMMIT")
@@ -170,10 +108,51 @@ class _MariaDB:
     def close(self) -> None:
         self._connection.close()
 
+    def _connected(self, place: Place) -> Any:
+        raise NotImplementedError
+
     def _ask(self, query: str) -> list[Any]:
-        with self._connection.cursor() as cursor:
+        cursor = self._connection.cursor()
+        try:
             cursor.execute(query)
-            return list(cursor.fetchall())
+            return list(cursor.fetchall()) if cursor.description else []
+        finally:
+            cursor.close()
+
+
+class _PostgreSQL(_SQL):
+    adapter, snapshot = "postgresql", "BEGIN ISOLATION LEVEL REPEATABLE READ"
+
+    def _connected(self, place: Place) -> Any:
+        return psycopg.connect(place.url, autocommit=True, application_name="demo reader")
+
+
+class _SQLite(_SQL):
+    adapter, snapshot = "sqlite", "BEGIN"
+
+    def _connected(self, place: Place) -> Any:
+        address = f"file:{place.sqlite_path}?mode=rw"
+        found = sqlite3.connect(address, uri=True, timeout=10, isolation_level=None, check_same_thread=False)
+        found.execute("PRAGMA query_only = on")
+        return found
+
+
+class _MariaDB(_SQL):
+    adapter, snapshot, column = "mariadb", "START TRANSACTION WITH CONSISTENT SNAPSHOT", "`release`"
+
+    def _connected(self, place: Place) -> Any:
+        import pymysql
+
+        parts = urlsplit(place.url)
+        return pymysql.connect(
+            host=parts.hostname,
+            port=parts.port or 3306,
+            user=unquote(parts.username or ""),
+            password=unquote(parts.password or ""),
+            database=parts.path[1:],
+            autocommit=True,
+            init_command="SET time_zone = '+00:00'",
+        )
 
 
 class _Parquet:

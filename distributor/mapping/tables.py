@@ -23,6 +23,11 @@ def is_joined(dataset: str) -> bool:
     return dataset.endswith(".joined")
 
 
+def unjoined(dataset: str) -> str:
+    """The dataset itself, by either of its names."""
+    return dataset.removesuffix(".joined")
+
+
 class ColumnMapping(Frozen):
     """A column of the system's table. `type` is needed where `expr` is more than a column's name.
 
@@ -83,11 +88,11 @@ class TableMapping(Frozen):
         known = ", ".join(f"{column} (→ {target})" for column, target in self.references) or "none"
         raise ConfigError(
             f"{qualifier!r} names {'two references' if columns else 'no reference'} of {self.dataset}; it has {known}",
-            where=self.where_of(qualifier),
+            where=self.where_of(),
             mend='Declare it in [master.datasets.NAME] as references = {column = "dataset"}, and write column.name.',
         )
 
-    def where_of(self, _text: str = "") -> str:
+    def where_of(self) -> str:
         """Where this is in the config, for messages."""
         return f"table {self.into} of dataset {self.dataset}"
 

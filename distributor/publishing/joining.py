@@ -8,7 +8,7 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
-from distributor.capture.rows import BLOCK_ROWS, Block, copy_blocks
+from distributor.capture.rows import Block, copy_blocks
 from distributor.mapping.joined import Join
 from distributor.model.certificate import EMPTY_TABLE
 from distributor.model.dataset import DatasetSchema
@@ -202,6 +202,6 @@ def _touched_rows(
         named,
         matches,
         start,
-        start + min(_SLICE, BLOCK_ROWS),
+        start + _SLICE,
     )
     yield from copy_blocks(ledger, query)

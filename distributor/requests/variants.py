@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from distributor.errors import RefusedError
 from distributor.mapping.compiled import Compiled
-from distributor.mapping.tables import is_joined
+from distributor.mapping.tables import is_joined, unjoined
 from distributor.model.certificate import Certificate, TableCertificate
 from distributor.model.dataset import DatasetSchema
 from distributor.model.manifest import Chunk, Manifest
@@ -33,11 +33,10 @@ References = Mapping[str, Mapping[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """What came of it. `rows` are those put back, `followers` those among them that only reference others."""
+    """What came of it. `rows` are those put back."""
 
     content: Content
     rows: int
-    followers: int
 
 
 def made(
@@ -59,16 +58,16 @@ def made(
     own = [schema for schema in release.manifest.schemas if not is_joined(schema.dataset)]
     every = _followed(store, chain, shown, own, held, references)
     _refuse_unchanged(store, chain, own, held, shown)
-    parts: dict[str, list[pa.Table]] = {}
+    parts: dict[str, pa.Table] = {}
     for schema in release.manifest.schemas:
-        chosen = _joined_choice(schema, every, references) if is_joined(schema.dataset) else every
+        # Rows that travel joined go by the keys of the dataset that they are of.
+        chosen = {**every, schema.dataset: every.get(unjoined(schema.dataset), set())}
         back = [_put_back(schema, rows) for rows in _chosen(store, chain, shown, schema, chosen, references)]
         if back:
-            parts[schema.dataset] = [pa.concat_tables(back)]
+            parts[schema.dataset] = pa.concat_tables(back)
     manifest = _manifest(store, release, parts, tables)
     sha256 = write_manifest(store, manifest)
-    rows = sum(len(keys) for keys in every.values())
-    return Variant(Content(sha256, manifest), rows, rows - sum(len(keys) for keys in held.values()))
+    return Variant(Content(sha256, manifest), sum(map(len, every.values())))
 
 
 def _followed(
@@ -101,8 +100,8 @@ def _chosen(
     references: References,
 ) -> Iterator[pa.Table]:
     """Changes of rows that are held back by their own key, or by what they reference. Raises RefusedError."""
-    named = schema.dataset.removesuffix(".joined") if is_joined(schema.dataset) else schema.dataset
-    followed = {column: held[of] for column, of in references.get(named, {}).items() if held.get(of)}
+    columns = references.get(unjoined(schema.dataset), {})
+    followed = {column: held[of] for column, of in columns.items() if held.get(of)}
     keys = held.get(schema.dataset, set())
     if not (keys or followed):
         return
@@ -120,11 +119,6 @@ def _chosen(
             if shown.sha256 and chain.restarts(schema.dataset):
                 raise _no_way_back(schema.dataset)
             yield rows
-
-
-def _joined_choice(schema: DatasetSchema, every: Mapping[str, set[Key]], references: References) -> dict[str, set[Key]]:
-    dataset = schema.dataset.removesuffix(".joined")
-    return {**every, schema.dataset: every.get(dataset, set())}
 
 
 def _keys(schema: DatasetSchema, changes: pa.Table) -> list[Key]:
@@ -145,14 +139,12 @@ def _put_back(schema: DatasetSchema, changes: pa.Table) -> pa.Table:
     return pa.table(columns, names=changeset_schema(schema).names).cast(changeset_schema(schema))
 
 
-def _manifest(
-    store: Store, release: Content, parts: Mapping[str, list[pa.Table]], tables: Iterable[Compiled]
-) -> Manifest:
+def _manifest(store: Store, release: Content, parts: Mapping[str, pa.Table], tables: Iterable[Compiled]) -> Manifest:
     manifest = release.manifest
     assert manifest is not None
     chunks: list[Chunk] = []
     certificates: dict[str, TableCertificate] = dict(manifest.certificate.tables)
-    for dataset, (changes,) in parts.items():
+    for dataset, changes in parts.items():
         schema = manifest.schema_of(dataset)
         chunks += [
             write_chunk(store, schema, changes.slice(start, CHUNK_ROWS))
@@ -163,7 +155,7 @@ def _manifest(
     for table in tables:
         if table.fingerprint in mapped and table.source.dataset in parts:
             shaper = Shaper(table)
-            folded, unfit = shaper.fold(mapped.pop(table.fingerprint), parts[table.source.dataset][0])
+            folded, unfit = shaper.fold(mapped.pop(table.fingerprint), parts[table.source.dataset])
             shaper.close()
             if not unfit:
                 mapped[table.fingerprint] = folded
@@ -183,7 +175,7 @@ def _manifest(
 def _no_way_back(dataset: str) -> RefusedError:
     """Where all rows of a dataset are new, nothing tells which ones the environment shows already."""
     return RefusedError(
-        f"rows of {dataset.removesuffix('.joined')} cannot be held back: it has another shape than what is online",
+        f"rows of {unjoined(dataset)} cannot be held back: it has another shape than what is online",
         where="quarantine",
         mend="Mend the rows that are held back (`distributor quarantine list`) on the master, or the mapping.",
     )
