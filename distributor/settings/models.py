@@ -2,46 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
+from pydantic import Field, model_validator
 
 from distributor.errors import ConfigError
 from distributor.mapping.expressions import quoted
 from distributor.mapping.tables import ColumnMapping, SystemMapping, TableMapping
 from distributor.model.dataset import TypeText
 from distributor.rollout.state import Requirement, Timing
+from distributor.settings.desk import Approvals, MaskingPolicy, Trigger, WebSettings, Window
+from distributor.settings.durations import Duration
 from distributor.settings.rules import QuarantineSettings, Rule, problems
 from distributor.settings.section import Section
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 NAME = r"^[a-z][a-z0-9_-]{0,39}$"
 
 
-def _duration(value: object) -> object:
-    if isinstance(value, str):
-        found = _DURATION.fullmatch(value.strip())
-        if not found:
-            raise ValueError('a duration is a number and a unit, like "200ms", "5s", "30m", "1h"')
-        return timedelta(seconds=float(found[1]) * _UNITS[found[2]])
-    if isinstance(value, timedelta):
-        return value
-    raise ValueError('a duration is a text like "200ms", "5s", "30m", "1h"')
-
-
-def _write_duration(value: timedelta) -> str:
-    return f"{value.total_seconds():g}s"
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(_duration, json_schema_input_type=str),
-    PlainSerializer(_write_duration, return_type=str),
-]
 Name = Annotated[str, Field(pattern=NAME)]
 
 
@@ -91,6 +70,9 @@ class Master(Section):
     )
     max_delay: Duration = Field(
         default=timedelta(seconds=30), description="publish at the latest this long after the first change"
+    )
+    max_rows: int = Field(
+        default=0, ge=0, description="publish at once when this many keys have changed; 0: never for that reason"
     )
 
 
@@ -181,7 +163,24 @@ class EnvironmentSettings(Section):
         description="audit of what a load builds on. always: all of it, before each load; sampled: some buckets after"
         " each flip, all of them over time; never: only when `verify` asks",
     )
+    masking: Name | None = Field(
+        default=None, description="the policy of [masking.NAME] under which it sees the data; none: in clear"
+    )
+    approvals: Approvals = Field(
+        default=Approvals(needed=0), description="who else must agree before it changes over; default: nobody"
+    )
+    windows: tuple[Window, ...] = Field(default=(), description="when it may change over; none: always")
+    triggers: tuple[Trigger, ...] = Field(
+        default=(), description='what starts a rollout by itself; follow = "auto" alone takes every release at once'
+    )
     systems: dict[Name, MemberSettings] = Field(description="the members, by system", min_length=1)
+
+    @model_validator(mode="after")
+    def _names_are_unlike(self) -> EnvironmentSettings:
+        names = [trigger.name for trigger in self.triggers]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two triggers are called {twice[0]!r}")
+        return self
 
     @property
     def timing(self) -> Timing:
@@ -271,6 +270,8 @@ class Settings(Section):
     environments: dict[Name, EnvironmentSettings] = Field(default_factory=dict)
     systems: dict[Name, SystemSettings] = Field(default_factory=dict)
     quarantine: QuarantineSettings = Field(default_factory=QuarantineSettings)
+    masking: dict[Name, MaskingPolicy] = Field(default_factory=dict)
+    web: WebSettings = Field(default_factory=WebSettings)
     telemetry: Telemetry = Field(default_factory=Telemetry)
     directory: Path = Field(default=Path(), exclude=True, description="set when read: where the file lies")
 
@@ -289,6 +290,15 @@ class Settings(Section):
             for column, target in dataset.references.items():
                 if target not in self.master.datasets:
                     raise ValueError(f"master.datasets.{name}.references.{column}: there is no dataset {target!r}")
+        for name, environment in self.environments.items():
+            if environment.masking is not None and environment.masking not in self.masking:
+                known = ", ".join(self.masking) or "none"
+                raise ValueError(f"environments.{name}.masking: no policy {environment.masking!r}; there are: {known}")
+        for policy, masking in self.masking.items():
+            for masked in masking.columns:
+                if masked not in self.master.datasets:
+                    known = ", ".join(self.master.datasets)
+                    raise ValueError(f"masking.{policy}.columns: no dataset {masked!r}; there are {known}")
         return self
 
     def environment(self, name: str) -> EnvironmentSettings:
