@@ -9,8 +9,8 @@ import typer
 from distributor.cli.desk import Desk
 from distributor.cli.intervention import Intervention, intervene
 from distributor.cli.options import By, DryRun, Environment, Reason
-from distributor.cli.rollout import find
-from distributor.cli.rollouts import SHORT
+from distributor.views.rollout import find
+from distributor.views.wording import SHORT
 
 
 def abort(

@@ -3,44 +3,24 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from distributor.cli.desk import Desk
-from distributor.cli.layout import grid, plain, stamp
+from distributor.cli.layout import grid
 from distributor.cli.options import Limit
-from distributor.cli.outcome import Outcome, Part
-from distributor.cli.rollouts import SHORT
-
-
-class Act(Part):
-    """One thing that somebody did."""
-
-    at: datetime
-    """When, in UTC."""
-    who: str
-    """Who did it: a person, or a role of this service."""
-    what: str
-    """What was done: the verb; `follow` is a release that an environment took by itself."""
-    why: str
-    """The reason that was given."""
-    environment: str | None
-    """The environment that it was done to; null when it concerns none."""
-    detail: dict[str, Any] | None
-    """Whatever else was noted; null when nothing."""
-
+from distributor.cli.outcome import Outcome
+from distributor.views.audit import Acts
+from distributor.views.audit import audit as newest
+from distributor.views.wording import SHORT, plain, stamp
 
 _ID = re.compile(r"[0-9a-f]{32}")
 
 
-class Acts(Outcome):
+class ShownActs(Acts, Outcome):
     """What was done, newest first."""
-
-    audit: tuple[Act, ...]
-    """The acts, newest first."""
 
     def show(self, console: Console) -> None:
         """A table, newest first."""
@@ -71,12 +51,9 @@ def audit(
         str | None, typer.Option("--environment", metavar="ENV", help="Only what concerns this environment.")
     ] = None,
     limit: Limit = 50,
-) -> Acts:
+) -> ShownActs:
     """Show who did what, when and why."""
-    from distributor.ledger.audit import records
-
     if environment is not None:
         desk.known_environment(environment)
     with desk.reading() as conn:
-        found = records(conn, environment, limit)
-    return Acts(audit=tuple(Act(**{name: getattr(entry, name) for name in Act.model_fields}) for entry in found))
+        return ShownActs.of(newest(conn, environment, limit=limit))

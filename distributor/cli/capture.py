@@ -11,7 +11,8 @@ from rich.console import Console
 from distributor.cli.desk import Desk
 from distributor.cli.layout import grid
 from distributor.cli.options import DryRun
-from distributor.cli.outcome import Outcome, Part
+from distributor.cli.outcome import Outcome
+from distributor.views.base import View
 
 if TYPE_CHECKING:
     import psycopg
@@ -27,7 +28,7 @@ STATES = {
 }
 
 
-class CapturedDataset(Part):
+class CapturedDataset(View):
     """The triggers of one dataset."""
 
     dataset: str

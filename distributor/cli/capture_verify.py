@@ -5,8 +5,10 @@ from __future__ import annotations
 from rich.console import Console
 
 from distributor.cli.desk import Desk
-from distributor.cli.layout import count, grid, plain
-from distributor.cli.outcome import Outcome, Part
+from distributor.cli.layout import grid
+from distributor.cli.outcome import Outcome
+from distributor.views.base import View
+from distributor.views.wording import count, plain
 
 DIFFERENT = 10
 _TOLD = {
@@ -17,7 +19,7 @@ _TOLD = {
 }
 
 
-class ProvenDataset(Part):
+class ProvenDataset(View):
     """One dataset's triggers."""
 
     dataset: str

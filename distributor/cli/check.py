@@ -6,8 +6,9 @@ from rich.console import Console
 
 from distributor.cli.desk import Desk
 from distributor.cli.finding import Finding, Findings
-from distributor.cli.layout import count, grid
+from distributor.cli.layout import grid
 from distributor.cli.outcome import Outcome
+from distributor.views.wording import count
 
 FAILED = 1
 

@@ -10,10 +10,10 @@ import typer
 from rich.console import Console
 
 from distributor.cli.desk import Desk
-from distributor.cli.layout import count
 from distributor.cli.options import MOST_RELEASE, DryRun
 from distributor.cli.outcome import Outcome
 from distributor.errors import RefusedError
+from distributor.views.wording import count
 
 if TYPE_CHECKING:
     from distributor.store.chain import Chain

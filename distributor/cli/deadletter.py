@@ -11,9 +11,11 @@ import typer
 from rich.console import Console
 
 from distributor.cli.desk import Desk
-from distributor.cli.layout import count, grid, stamp
+from distributor.cli.layout import grid
 from distributor.cli.options import MOST_NUMBER, By, DryRun, Limit, Reason
-from distributor.cli.outcome import Outcome, Part
+from distributor.cli.outcome import Outcome
+from distributor.views.base import View
+from distributor.views.wording import count, stamp
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from distributor.ledger.deadletters import DeadLetter
 
 
-class LetterLine(Part):
+class LetterLine(View):
     """A message that could not be processed."""
 
     id: int

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from distributor.cli.asking import AskedRollout, ask_and_wait, would_ask
+from distributor.cli.asking import ShownRequest, ask_and_wait, would_ask
 from distributor.cli.desk import Desk
-from distributor.cli.layout import count
 from distributor.cli.options import MOST_RELEASE, By, DryRun, Environment, NoWait, Timeout
 from distributor.errors import UsageError
 from distributor.rollout.state import Cause
+from distributor.views.asked import with_rows
 
 Release = Annotated[
     int | None,
@@ -38,7 +38,7 @@ def deploy(
     no_wait: NoWait = False,
     timeout: Timeout = None,
     dry_run: DryRun = False,
-) -> AskedRollout:
+) -> ShownRequest:
     """Take an environment to a release: every system, together or not at all.
 
     It waits with live progress; the exit code says how it ended. A deploy takes the place of a rollout that has not
@@ -47,7 +47,9 @@ def deploy(
     if dry_run and plan is not None:
         raise UsageError("--plan and --dry-run exclude each other", where="usage", mend="`plan` asks for nothing.")
     if dry_run:
-        return _with_rows(desk, would_ask(desk, environment, release, Cause.OPERATOR))
+        dry = would_ask(desk, environment, release, Cause.OPERATOR)
+        with desk.ledger() as engine:
+            return ShownRequest.of(with_rows(engine, desk.settings, desk.store, dry))
     from distributor.requests.plans import request_planned
     from distributor.requests.rollouts import request_rollout
 
@@ -84,15 +86,3 @@ def deploy(
         no_wait=no_wait,
         timeout=timeout,
     )
-
-
-def _with_rows(desk: Desk, dry: AskedRollout) -> AskedRollout:
-    """Also what would become of single rows; raises RefusedError where they would have it refused."""
-    from distributor.requests.plans import foreseen
-
-    with desk.ledger() as engine:
-        held = foreseen(engine, desk.settings, desk.store, dry.environment, dry.release)
-    if not held:
-        return dry
-    told = f"{count(len(held), 'row')} would be held back: {held[0].system} cannot take {held[0].dataset}"
-    return dry.model_copy(update={"remarks": (*dry.remarks, f"{told} {' '.join(held[0].key)}")})

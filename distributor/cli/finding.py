@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
-from distributor.cli.outcome import Part
 from distributor.errors import DistributorError
+from distributor.views.base import View
 
 
-class Finding(Part):
+class Finding(View):
     """What was found about one part."""
 
     part: str

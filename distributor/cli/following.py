@@ -12,14 +12,15 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
-from distributor.cli.blocking import lines
 from distributor.cli.desk import Desk
-from distributor.cli.environments import EnvironmentStatus
-from distributor.cli.layout import count, grid
-from distributor.cli.rollouts import SHORT, RolloutLine
-from distributor.cli.status import look
+from distributor.cli.layout import grid
 from distributor.errors import DistributorError, UnreachableError
 from distributor.rollout.state import RolloutState
+from distributor.views.blocking import lines
+from distributor.views.environments import EnvironmentStatus
+from distributor.views.rollouts import RolloutLine
+from distributor.views.status import look
+from distributor.views.wording import SHORT, count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

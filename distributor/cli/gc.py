@@ -5,10 +5,10 @@ from __future__ import annotations
 from rich.console import Console
 
 from distributor.cli.desk import Desk
-from distributor.cli.layout import count
 from distributor.cli.options import DryRun
 from distributor.cli.outcome import Outcome
 from distributor.telemetry.clock import now
+from distributor.views.wording import count
 
 
 class Collection(Outcome):

@@ -8,10 +8,10 @@ import typer
 
 from distributor.cli.desk import Desk
 from distributor.cli.intervention import Intervention, intervene
-from distributor.cli.layout import stamp
 from distributor.cli.options import DryRun, Environment, Reason, moment
 from distributor.errors import UsageError
 from distributor.telemetry import clock
+from distributor.views.wording import stamp
 
 Owner = Annotated[
     str | None,

@@ -9,9 +9,9 @@ import typer
 from rich.console import Console
 
 from distributor.cli.desk import Desk
-from distributor.cli.layout import count
 from distributor.cli.options import DryRun
 from distributor.cli.outcome import Outcome
+from distributor.views.wording import count
 
 
 class Imported(Outcome):

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from distributor.cli.desk import Desk
-from distributor.cli.environments import EnvironmentStatus, sentences
 from distributor.cli.outcome import Outcome
-from distributor.cli.status import look
+from distributor.views.environments import EnvironmentStatus, sentences
+from distributor.views.status import look
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Self
+
 from rich.console import Console
 
 from distributor.errors import DistributorError
+from distributor.views.base import View
 
 
-class Outcome(BaseModel):
-    """The object that `--json` writes. Subclasses describe every field: docs/cli.md is made from them."""
+class Outcome(View):
+    """The object that `--json` writes: a document of `distributor.views` that can show itself, or one of a verb's own.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    The fields of both are described, for docs/cli.md is made from them.
+    """
+
+    @classmethod
+    def of(cls, view: View) -> Self:
+        """The document as this verb shows it; its parts are not copied."""
+        assert issubclass(cls, type(view))
+        return cls.model_construct(**{name: getattr(view, name) for name in type(view).model_fields})
 
     @property
     def exit_code(self) -> int:
@@ -21,12 +30,6 @@ class Outcome(BaseModel):
     def show(self, console: Console) -> None:
         """Shows the outcome to a person, on stdout."""
         raise NotImplementedError
-
-
-class Part(BaseModel):
-    """A described object inside an outcome."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class Interrupted(DistributorError):

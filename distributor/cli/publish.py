@@ -9,16 +9,17 @@ from typing import Literal
 from rich.console import Console
 
 from distributor.cli.desk import Desk
-from distributor.cli.layout import count
 from distributor.cli.options import DryRun
-from distributor.cli.outcome import Outcome, Part
+from distributor.cli.outcome import Outcome
 from distributor.cli.releases import changed
 from distributor.model.manifest import Counts
+from distributor.views.base import View
+from distributor.views.wording import count
 
 Hear = Callable[[str, str, int], None]
 
 
-class FailedRule(Part):
+class FailedRule(View):
     """A quality rule that failed."""
 
     dataset: str

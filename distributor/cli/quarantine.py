@@ -10,10 +10,12 @@ import typer
 from rich.console import Console
 
 from distributor.cli.desk import Desk
-from distributor.cli.layout import count, grid, plain, stamp
+from distributor.cli.layout import grid
 from distributor.cli.options import By, DryRun, Reason
-from distributor.cli.outcome import Outcome, Part
+from distributor.cli.outcome import Outcome
 from distributor.errors import RefusedError, UsageError
+from distributor.views.base import View
+from distributor.views.wording import count, plain, stamp
 
 if TYPE_CHECKING:
     from distributor.ledger.quarantine import HeldRow
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 PUBLISH = "publish"
 
 
-class HeldLine(Part):
+class HeldLine(View):
     """A row that is held back."""
 
     environment: str

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from distributor.cli.asking import AskedRollout, ask_and_wait, would_ask
+from distributor.cli.asking import ShownRequest, ask_and_wait, would_ask
 from distributor.cli.deploy import OptionalReason, Release
 from distributor.cli.desk import Desk
 from distributor.cli.options import By, DryRun, Environment, NoWait, Timeout, names
@@ -26,7 +26,7 @@ def refresh(
     no_wait: NoWait = False,
     timeout: Timeout = None,
     dry_run: DryRun = False,
-) -> AskedRollout:
+) -> ShownRequest:
     """Ask for a refresh: like deploy, but queued behind the rollout that goes on.
 
     While it waits it says which place in the queue it has.

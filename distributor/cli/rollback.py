@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from distributor.cli.asking import AskedRollout, ask_and_wait, would_ask
+from distributor.cli.asking import ShownRequest, ask_and_wait, would_ask
 from distributor.cli.desk import Desk
 from distributor.cli.options import MOST_RELEASE, By, DryRun, Environment, NoWait, Reason, Timeout
 from distributor.rollout.state import Cause
@@ -26,7 +26,7 @@ def rollback(
     no_wait: NoWait = False,
     timeout: Timeout = None,
     dry_run: DryRun = False,
-) -> AskedRollout:
+) -> ShownRequest:
     """Take the whole environment back, together, and keep it there.
 
     A rollout that goes on is called off (what has flipped, flips back: exit code 14). Else the earlier release is

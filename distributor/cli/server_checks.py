@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from distributor.cli.capture import STATES
 from distributor.cli.desk import without_password
 from distributor.cli.finding import Findings
-from distributor.cli.layout import count
 from distributor.errors import DistributorError
 from distributor.settings import Dataset, Settings
+from distributor.views.wording import count
 
 if TYPE_CHECKING:
     import psycopg

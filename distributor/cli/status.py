@@ -1,28 +1,81 @@
-"""`status`: the matrix environment × system, read from the ledger alone."""
+"""`status`: the matrix environment × system."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from datetime import datetime
+from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from distributor.cli.desk import Desk
-from distributor.cli.environments import EnvironmentStatus, Facts, Outlook
-from distributor.cli.members import Releases
-from distributor.cli.presence import PROCESS_SILENT, absence, word
-from distributor.cli.standing import Status, TroublePart
-from distributor.rollout.state import Environment, Member
-from distributor.telemetry import clock
+from distributor.cli.layout import grid
+from distributor.cli.outcome import Outcome
+from distributor.rollout.state import Requirement
+from distributor.views.environments import sentences
+from distributor.views.members import MemberStatus
+from distributor.views.status import Status, look
+from distributor.views.wording import ago, count, span, stamp
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import datetime
 
-    from sqlalchemy import Connection
+class ShownStatus(Status, Outcome):
+    """How the environments stand."""
 
-    from distributor.ledger.processes import Trouble
-    from distributor.ledger.releases import ReleaseRecord
-    from distributor.settings import Settings
+    def show(self, console: Console) -> None:
+        """A table of all members, then what deserves a sentence."""
+        table = grid("environment", "system", ">release", "state", ">shadow", "behind", "heard")
+        for environment in self.environments:
+            for number, member in enumerate(environment.members):
+                late = self.at - member.behind_since if member.behind_since else None
+                table.add_row(
+                    environment.environment if number == 0 else "",
+                    member.system + ("" if member.requirement is Requirement.REQUIRED else f" ({member.requirement})"),
+                    str(member.release),
+                    _doing(member),
+                    _slot(member),
+                    f"{count(member.behind, 'release')}, {span(late)}" if late else "-",
+                    _heard(member, self.at),
+                )
+        console.print(table)
+        for environment in self.environments:
+            for sentence in sentences(environment):
+                # A command is copied: only the terminal itself may wrap it.
+                console.print(
+                    f"{environment.environment}: {sentence.removeprefix(f'{environment.environment} ')}", soft_wrap=True
+                )
+        console.print(f"newest release: {self.newest_release or 'none yet'}")
+        seen = f", last seen {ago(self.coordinator_seen_at, self.at)}" if self.coordinator_seen_at else ""
+        console.print(f"coordinator: {_COORDINATORS[self.coordinator]}{seen}")
+        if cut_off := self.coordinator_trouble:
+            console.print(f"the coordinator can do nothing since {stamp(cut_off.since)} UTC because {cut_off.why}")
+        if stopped := self.publishing_stopped:
+            console.print(f"publishing is stopped since {stamp(stopped.since)} UTC because {stopped.why}")
+        if self.dead_letters:
+            console.print(f"{count(self.dead_letters, 'dead letter')}: see `distributor deadletter list`")
+
+
+_COORDINATORS = {
+    "up": "up",
+    "silent": "not heard of lately",
+    "stopped": "none is running",
+    "unheard": "none was ever started",
+}
+
+
+def _heard(member: MemberStatus, at: datetime) -> str:
+    return ago(member.heard_at, at) + (" (silent)" if member.contact == "silent" else "")
+
+
+def _doing(member: MemberStatus) -> str:
+    if member.load is None:
+        return f"{member.state}, altered" if member.altered else member.state
+    return f"stalled: {member.load.sentence}" if member.state == "stalled" else member.load.sentence
+
+
+def _slot(member: MemberStatus) -> str:
+    if member.shadow is not None:
+        return str(member.shadow)
+    return "torn" if member.heard_at else "-"
 
 
 def status(
@@ -30,87 +83,11 @@ def status(
     environment: Annotated[
         str | None, typer.Argument(metavar="[ENV]", help="Only this environment.", show_default=False)
     ] = None,
-) -> Status:
+) -> ShownStatus:
     """Show which release every system of every environment shows, and what is waited for.
 
     It asks the ledger alone, so it also answers while systems are down.
     """
     names = [desk.known_environment(environment)] if environment else sorted(desk.settings.environments)
     with desk.reading() as conn:
-        return look(conn, desk.settings, names)
-
-
-def look(conn: Connection, settings: Settings, names: Sequence[str]) -> Status:
-    """How these environments stand at this moment."""
-    from sqlalchemy import func, select
-
-    from distributor.ledger import processes, releases, tables
-
-    chosen = states(conn, settings, names)
-    head = releases.head(conn)
-    shown = {member.shows for state in chosen.values() for member in state.members.values()}
-    now = clock.now()
-    presence = processes.presence(conn, "coordinator")
-    lately = now - PROCESS_SILENT
-    cut_off = processes.trouble(conn, "coordinator", lately, of_all=True)
-    outlook = Outlook(
-        now, Releases(head.number if head else 0, _followed_at(conn, shown)), absence(presence, cut_off, now)
-    )
-    letters = select(func.count()).where(tables.dead_letters.c.state == "waiting")
-    return Status(
-        at=now,
-        newest_release=outlook.releases.newest,
-        coordinator=word(presence, now),
-        coordinator_seen_at=presence.seen_at,
-        coordinator_trouble=_trouble(cut_off),
-        publishing_stopped=_trouble(processes.trouble(conn, "publisher", lately)),
-        dead_letters=conn.execute(letters).scalar_one(),
-        environments=tuple(
-            EnvironmentStatus.of(state, outlook, _facts(conn, state, head)) for state in chosen.values()
-        ),
-    )
-
-
-def _facts(conn: Connection, state: Environment, head: ReleaseRecord | None) -> Facts:
-    from distributor.ledger import doubts, progress, rollouts, stalls, variants
-    from distributor.triggers.lagging import not_followed
-
-    ended = rollouts.newest_ended(conn, state.name)
-    found = doubts.doubts(conn, state.name)
-    return Facts(
-        loads={load.system: load for load in progress.latest(conn, state.name)},
-        stalls=stalls.latest(conn, state.name),
-        doubts={name: [doubt for doubt in found if doubt.system == name] for name in state.members},
-        not_followed=not_followed(conn, state, head) if head else None,
-        last_ended=ended.rollout if ended else None,
-        held_back=variants.held_back(conn, state.name).get(state.shown, 0),
-    )
-
-
-def _trouble(found: Trouble | None) -> TroublePart | None:
-    return TroublePart(since=found.since, why=found.why) if found else None
-
-
-def states(conn: Connection, settings: Settings, names: Sequence[str]) -> dict[str, Environment]:
-    """The environments as last committed; those that no coordinator has seen yet, as the config has them."""
-    from distributor.ledger import environments
-
-    known = environments.read_all(conn)
-    return {name: known.get(name) or _untouched(settings, name) for name in names}
-
-
-def _untouched(settings: Settings, name: str) -> Environment:
-    """An environment that no coordinator has seen yet, as the config has it."""
-    requirements = settings.environment(name).requirements
-    return Environment(name, members={system: Member(requirement) for system, requirement in requirements.items()})
-
-
-def _followed_at(conn: Connection, releases: set[int]) -> dict[int, datetime]:
-    """When the release after each of these was published; the newest has none."""
-    from sqlalchemy import select
-
-    from distributor.ledger.tables import releases as table
-
-    wanted = [number + 1 for number in releases]
-    rows = conn.execute(select(table.c.number, table.c.created_at).where(table.c.number.in_(wanted)))
-    return {number - 1: at for number, at in rows}
+        return ShownStatus.of(look(conn, desk.settings, names))

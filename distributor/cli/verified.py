@@ -1,25 +1,22 @@
-"""What `verify` ends with: what every system was found to store, and what was mended."""
+"""What `verify` ends with, as a person sees it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 
-from distributor.cli.asking import AskedRollout
-from distributor.cli.layout import count, grid, plain
-from distributor.cli.outcome import Outcome, Part
+from distributor.cli.asking import ShownRequest
+from distributor.cli.layout import grid
+from distributor.cli.outcome import Outcome
 from distributor.errors import HeldError, NotConvergedError
-
-if TYPE_CHECKING:
-    from distributor.verification.findings import MemberFinding, TableFinding
+from distributor.views.verified import LISTED, Mending, Verified, VerifiedTable
+from distributor.views.wording import count, plain
 
 DONE, FAILED, DIFFERENT = 0, 1, 10
 BUCKETS = 64
 SHOWN = 20
-LISTED = 10_000
-"""How many wrong rows of a table are named: to a person, and in JSON."""
+"""How many wrong rows of a table are named to a person."""
 _UNVERIFIED = {
     "failed": FAILED,
     "unfit": FAILED,
@@ -27,9 +24,6 @@ _UNVERIFIED = {
     "silent": NotConvergedError.exit_code,
 }
 """Outcome → exit code, the worst first."""
-
-
-Mending = Literal["mended", "planned", "left-out", "late", "failed"]
 _NOT_MENDED: dict[Mending | None, int] = {
     "failed": FAILED,
     "late": NotConvergedError.exit_code,
@@ -40,140 +34,14 @@ _NOT_MENDED: dict[Mending | None, int] = {
 """What became of a system that differs → exit code, the worst first."""
 
 
-class WrongRowPart(Part):
-    """A key under which other rows are stored than the release has."""
-
-    key: dict[str, str | None]
-    """Its key columns, as canonical texts."""
-    what: str
-    """`missing`, `extra`, `different`, or `doubled` (stored more than once)."""
-
-
-class VerifiedTable(Part):
-    """One table of one slot."""
-
-    table: str
-    """The table, as the system calls it."""
-    dataset: str
-    """The dataset that it shows."""
-    slot: str
-    """`online`, or with `--repair` also `shadow`, on which the next load builds."""
-    release: int
-    """The release with which it was compared: the one that the slot holds."""
-    rows_stored: int
-    """Rows that are stored."""
-    rows_expected: int
-    """Rows that the release has."""
-    buckets: tuple[int, ...]
-    """The buckets of the certificate that differ."""
-    rows_wrong: int | None
-    """Keys whose rows are wrong; null when they were not looked at one by one, because they would be too many."""
-    rows: tuple[WrongRowPart, ...]
-    """Those keys, in their order."""
-    rows_left_out: int
-    """How many of them are not listed here."""
-
-    @classmethod
-    def of(cls, found: TableFinding) -> VerifiedTable:
-        """One table as it was found."""
-        wrong = found.wrong or ()
-        listed = tuple(
-            WrongRowPart(key=dict(zip(_names(found.key, len(row.key)), row.key, strict=True)), what=row.what.value)
-            for row in wrong[:LISTED]
-        )
-        return cls(
-            table=found.table,
-            dataset=found.dataset,
-            slot=found.slot,
-            release=found.release,
-            rows_stored=found.rows_stored,
-            rows_expected=found.rows_expected,
-            buckets=tuple(sorted(found.buckets)),
-            rows_wrong=None if found.differs and found.wrong is None else len(wrong),
-            rows=listed,
-            rows_left_out=len(wrong) - len(listed),
-        )
-
-
-class VerifiedSystem(Part):
-    """One system."""
-
-    system: str
-    """The system."""
-    required: bool
-    """Whether rollouts wait for it."""
-    outcome: str
-    """`verified`; or `silent` (no answer in time), `failed` (it could not audit), `unfit` (it cannot be compared), \
-`moved` (it changed over again and again while it was audited)."""
-    why: str
-    """Why it could not be verified; empty when it was."""
-    release: int | None
-    """The release that its readers see; null when it did not say."""
-    seconds: float
-    """How long its audits took, as it says."""
-    tables: tuple[VerifiedTable, ...]
-    """Its tables."""
-    remedy: str
-    """With `--repair`: what became of what differs, or would, and why it is not mended; empty when nothing differs."""
-    mending: Mending | None
-    """With `--repair`: `mended`; `planned` (`--dry-run`); `left-out` (no rollout to what is shown would mend it);
-    `late` (it was not mended in time, and may still be); `failed`. Null when nothing differs."""
-    mended: bool
-    """Whether both slots were found right after the repair, the one that is online and the other."""
-    rows_loaded: int | None
-    """Rows that it loaded before the flip; what its other slot took after the flip is not among them. Null when it is
-    not mended."""
-
-    @classmethod
-    def of(cls, found: MemberFinding, required: bool) -> VerifiedSystem:
-        """One system as it was found."""
-        return cls(
-            system=found.system,
-            required=required,
-            outcome=found.outcome.value,
-            why=found.why,
-            release=found.release,
-            seconds=round(found.seconds, 3),
-            tables=tuple(map(VerifiedTable.of, found.tables)),
-            remedy="",
-            mending=None,
-            mended=False,
-            rows_loaded=None,
-        )
-
-    @property
-    def differing(self) -> tuple[VerifiedTable, ...]:
-        """Its tables in which something is wrong."""
-        return tuple(table for table in self.tables if table.buckets)
-
-
-class Verified(Outcome):
+class ShownVerified(Verified, Outcome):
     """An audit of everything that the systems of an environment store, compared with what their releases say."""
-
-    environment: str
-    """The environment."""
-    release: int
-    """The release that it showed when the audit was asked for."""
-    verification: str
-    """The id of the verification, under which the audit knows it."""
-    level: str
-    """`L3 audit`: everything that is stored, computed from nothing."""
-    different: bool
-    """Whether other rows were found than the releases have."""
-    dry_run: bool
-    """Whether nothing was mended because of `--dry-run`."""
-    systems: tuple[VerifiedSystem, ...]
-    """The systems that were asked."""
-    detached: tuple[str, ...]
-    """Systems that were not audited, because they are detached; with `--systems` only who is named is asked."""
-    repair: AskedRollout | None
-    """The rollout that mended what differs; null when there was none."""
 
     @property
     def exit_code(self) -> int:
         """The rollout's, if it did not end well; then: not mended, differences left, not verified, done."""
-        if self.repair and self.repair.exit_code:
-            return self.repair.exit_code
+        if self.repair and (code := ShownRequest.of(self.repair).exit_code):
+            return code
         left = {system.mending for system in self.systems if system.differing and not system.mended}
         if left:
             return next(code for mending, code in _NOT_MENDED.items() if mending in left)
@@ -201,7 +69,7 @@ class Verified(Outcome):
         for line in self._lines():
             console.print(line, soft_wrap=True)
         if self.repair:
-            self.repair.show(console)
+            ShownRequest.of(self.repair).show(console)
 
     def _lines(self) -> Iterator[str]:
         for system in self.systems:
@@ -234,8 +102,3 @@ def _wrong(system: str, table: VerifiedTable) -> Iterator[str]:
         yield f"  {row.what:9} {key}"
     if more := table.rows_wrong - min(SHOWN, len(table.rows)):
         yield f"  and {count(more, 'more row')}; `--json` lists up to {LISTED:,}"
-
-
-def _names(key: tuple[str, ...], columns: int) -> list[str]:
-    """The key's columns; where the release does not know them, numbers."""
-    return list(key) if len(key) == columns else [f"column {at}" for at in range(1, columns + 1)]

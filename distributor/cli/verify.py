@@ -11,23 +11,24 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.live import Live
 
-from distributor.cli.asking import AskedRollout, ask_and_wait
+from distributor.cli.asking import ask_and_wait
 from distributor.cli.deploy import OptionalReason
 from distributor.cli.desk import Desk
-from distributor.cli.layout import count, grid
+from distributor.cli.layout import grid
 from distributor.cli.options import By, DryRun, Environment, duration, names
-from distributor.cli.rollout import MemberPart, told
-from distributor.cli.status import look
-from distributor.cli.verified import Mending, Verified, VerifiedSystem
+from distributor.cli.verified import ShownVerified
 from distributor.errors import UsageError
-from distributor.rollout.state import Requirement, RolloutState
+from distributor.rollout.state import RolloutState
+from distributor.views.asked import AskedRollout
+from distributor.views.rollout import MemberPart, told
+from distributor.views.status import look
+from distributor.views.verified import verified
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from distributor.requests.verifications import Asked
     from distributor.verification.afterwards import Left
-    from distributor.verification.findings import Findings
     from distributor.verification.mending import Plan
 
 PATIENCE = timedelta(minutes=10)
@@ -52,7 +53,7 @@ def verify(
         ),
     ] = None,
     dry_run: DryRun = False,
-) -> Verified:
+) -> ShownVerified:
     """Audit everything that the systems store (L3), and compare it with the release that each says it holds.
 
     Every row of the online slots is read where it lies; what differs is looked at ever more closely, down to single
@@ -87,16 +88,16 @@ def verify(
             )
         write_down(engine, findings)
         if not repair:
-            return _verified(findings)
+            return ShownVerified.of(verified(findings))
         wanted = plan(findings)
         if dry_run or not wanted.systems:
-            return _verified(findings, wanted, dry_run=dry_run)
+            return ShownVerified.of(verified(findings, wanted, dry_run=dry_run))
         done = _mend(desk, engine, asked, wanted, timeout)
         members = _late(engine, done, wanted, patience)
         left = _left(desk, engine, asked, wanted, done, members, patience)
         mended = [system for system in wanted.systems if system not in left]
         write_down_repair(engine, findings, mended, {system: not_done.why for system, not_done in left.items()})
-        return _verified(findings, wanted, done, members, left)
+        return ShownVerified.of(verified(findings, wanted, done, members, left))
 
 
 def _mend(desk: Desk, engine: Engine, asked: Asked, wanted: Plan, timeout: str | None) -> AskedRollout:
@@ -171,60 +172,6 @@ def _not_flipped(done: AskedRollout, part: MemberPart | None) -> Left | None:
     if part.state == "flipped":
         return None
     return Left(f"it refused: {part.refusal}" if part.refusal else "it has not flipped yet", late=not part.refusal)
-
-
-def _verified(
-    findings: Findings,
-    wanted: Plan | None = None,
-    done: AskedRollout | None = None,
-    members: Mapping[str, MemberPart] | None = None,
-    left: Mapping[str, Left] | None = None,
-    *,
-    dry_run: bool = False,
-) -> Verified:
-    from distributor.verification.record import LEVEL
-
-    verification, state = findings.asked.verification, findings.asked.environment
-    systems = []
-    for member in findings.members:
-        known = state.members.get(member.system)
-        system = VerifiedSystem.of(member, bool(known and known.requirement is Requirement.REQUIRED))
-        if wanted and system.differing:
-            mending, remedy = _remedy(wanted, member.system, left)
-            part = (members or {}).get(member.system)
-            mended = mending == "mended"
-            system = system.model_copy(
-                update={
-                    "remedy": remedy,
-                    "mending": mending,
-                    "mended": mended,
-                    "rows_loaded": part.rows if part and mended else None,
-                }
-            )
-        systems.append(system)
-    return Verified(
-        environment=verification.environment,
-        release=verification.release,
-        verification=verification.id,
-        level=LEVEL,
-        different=bool(findings.differing),
-        dry_run=dry_run,
-        systems=tuple(systems),
-        detached=findings.asked.left_out,
-        repair=done,
-    )
-
-
-def _remedy(wanted: Plan, system: str, left: Mapping[str, Left] | None) -> tuple[Mending, str]:
-    """`left` is None when nothing was done."""
-    if system in wanted.left_out:
-        return "left-out", f"not mended: {wanted.left_out[system]}"
-    keys, anew = wanted.keys(system), wanted.anew.get(system)
-    if left is None:
-        return "planned", f"{count(keys, 'row')} to mend" if keys is not None else f"{anew}: all is to be loaded anew"
-    if not_done := left.get(system):
-        return "late" if not_done.late else "failed", f"not mended: {not_done.why}"
-    return "mended", f"{count(keys, 'row')} mended" if keys is not None else f"{anew}: all was loaded anew"
 
 
 def _warn(desk: Desk, engine: Engine, asked: Asked) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from rich.console import Console
 
 from distributor.cli.layout import grid, hanging
-from distributor.cli.outcome import Outcome, Part
+from distributor.cli.outcome import Outcome
+from distributor.views.base import View
 
 
-class SystemLine(Part):
+class SystemLine(View):
     """One system as its own users read it at the end."""
 
     environment: str
@@ -31,7 +32,7 @@ class SystemLine(Part):
     """The slowest of them."""
 
 
-class Claim(Part):
+class Claim(View):
     """One thing that the demo set out to show."""
 
     text: str
@@ -42,7 +43,7 @@ class Claim(Part):
     """What was found."""
 
 
-class Kept(Part):
+class Kept(View):
     """How to reach what was left running."""
 
     pid: int

@@ -13,7 +13,7 @@ from distributor.ledger.tables import audit as table
 
 @dataclass(frozen=True, slots=True)
 class AuditRecord:
-    """One entry. `who` is a person, or a role of this service."""
+    """One entry. `who` is a person, or a role of this service; `id` grows, and is given when the entry is kept."""
 
     at: datetime
     who: str
@@ -21,16 +21,23 @@ class AuditRecord:
     why: str
     environment: str | None = None
     detail: Mapping[str, object] | None = None
+    id: int = 0
 
 
 def record(conn: Connection, entry: AuditRecord) -> None:
     """Adds an entry."""
-    conn.execute(insert(table), {name: getattr(entry, name) for name in AuditRecord.__dataclass_fields__})
+    conn.execute(
+        insert(table), {name: getattr(entry, name) for name in AuditRecord.__dataclass_fields__ if name != "id"}
+    )
 
 
-def records(conn: Connection, environment: str | None = None, limit: int = 100) -> list[AuditRecord]:
-    """The newest entries, newest first."""
+def records(
+    conn: Connection, environment: str | None = None, limit: int = 100, before: int | None = None
+) -> list[AuditRecord]:
+    """The newest entries, newest first; `before`: those of lower ids."""
     query = select(*(table.c[name] for name in AuditRecord.__dataclass_fields__))
     if environment is not None:
         query = query.where(table.c.environment == environment)
+    if before is not None:
+        query = query.where(table.c.id < before)
     return [AuditRecord(*row) for row in conn.execute(query.order_by(table.c.id.desc()).limit(limit))]

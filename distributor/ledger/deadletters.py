@@ -53,11 +53,15 @@ def put(conn: Connection, letter: DeadLetter) -> int:
     return int(conn.execute(insert(table).values(values).returning(table.c.id)).scalar_one())
 
 
-def letters(conn: Connection, state: LetterState | None = LetterState.WAITING, limit: int = 100) -> list[DeadLetter]:
-    """The newest letters, newest first; `state` None means all."""
+def letters(
+    conn: Connection, state: LetterState | None = LetterState.WAITING, limit: int = 100, before: int | None = None
+) -> list[DeadLetter]:
+    """The newest letters, newest first; `state` None means all, `before` those of lower ids."""
     query = select(*_COLUMNS).order_by(table.c.id.desc()).limit(limit)
     if state is not None:
         query = query.where(table.c.state == state.value)
+    if before is not None:
+        query = query.where(table.c.id < before)
     return [_letter(row) for row in conn.execute(query)]
 
 

@@ -96,9 +96,12 @@ def release(conn: Connection, number: int) -> ReleaseRecord:
     return _record(row)
 
 
-def releases(conn: Connection, limit: int = 50) -> list[ReleaseRecord]:
-    """The newest releases, newest first."""
-    return [_record(row) for row in conn.execute(select(table).order_by(table.c.number.desc()).limit(limit))]
+def releases(conn: Connection, limit: int = 50, before: int | None = None) -> list[ReleaseRecord]:
+    """The newest releases, newest first; `before`: those of lower numbers."""
+    query = select(table).order_by(table.c.number.desc()).limit(limit)
+    if before is not None:
+        query = query.where(table.c.number < before)
+    return [_record(row) for row in conn.execute(query)]
 
 
 def manifests(conn: Connection, numbers: Collection[int]) -> dict[int, str | None]:

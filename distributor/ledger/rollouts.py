@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import ConfigDict, TypeAdapter
-from sqlalchemy import Connection, Text, bindparam, cast, func, select
+from sqlalchemy import Connection, Text, and_, bindparam, cast, func, or_, select
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from distributor.ledger.tables import rollouts as table
@@ -24,6 +24,9 @@ _UPSERT = _INSERT.on_conflict_do_update(
     index_elements=[table.c.id],
     set_={c.name: _INSERT.excluded[c.name] for c in table.columns if c.name != "id"},
 )
+
+Position = tuple[datetime, str]
+"""A rollout's place in the order of `rollouts`: when it was asked for, and its id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +126,16 @@ def failed_tries(conn: Connection, environment: str, release: int) -> FailedTrie
     return FailedTries(count, newest, bool(called_off))
 
 
-def rollouts(conn: Connection, environment: str | None = None, limit: int = 50) -> list[RolloutRecord]:
-    """The newest rollouts, newest first; of one environment, or of all."""
+def rollouts(
+    conn: Connection, environment: str | None = None, limit: int = 50, before: Position | None = None
+) -> list[RolloutRecord]:
+    """The newest rollouts, newest first; of one environment, or of all. `before`: those that come after that one."""
     query = select(table.c.environment, _BODY).order_by(table.c.requested_at.desc(), table.c.id).limit(limit)
     if environment is not None:
         query = query.where(table.c.environment == environment)
+    if before is not None:
+        at, id_ = before
+        query = query.where(or_(table.c.requested_at < at, and_(table.c.requested_at == at, table.c.id > id_)))
     return [_record(*row) for row in conn.execute(query)]
 
 

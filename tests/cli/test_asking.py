@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from distributor.cli.asking import AskedRollout, would_ask
+from distributor.cli.asking import would_ask
 from distributor.cli.desk import Desk
 from distributor.errors import RefusedError
 from distributor.rollout.commands import Stage
 from distributor.rollout.state import Cause
+from distributor.views.asked import AskedRollout
 from tests.cli.conftest import Recorded
 
 

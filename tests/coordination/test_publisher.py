@@ -13,8 +13,6 @@ import pytest
 from sqlalchemy import Engine
 
 from distributor.capture import scans, watch
-from distributor.cli.standing import Status
-from distributor.cli.status import look
 from distributor.coordination.publisher import serve_publisher
 from distributor.ledger import processes, releases
 from distributor.ledger.engine import ledger_engine, transaction
@@ -23,6 +21,7 @@ from distributor.settings import Settings
 from distributor.settings.models import Dataset
 from distributor.store.chunks import read_manifest
 from distributor.store.directory import DirectoryStore
+from distributor.views.status import Status, look
 from tests.capture.master import install_capture
 from tests.support import wait_for
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from distributor.cli.status import look
 from distributor.ledger import stalls, timeline
 from distributor.ledger.engine import transaction
 from distributor.requests.interventions import abort
 from distributor.rollout.blockers import Stall
 from distributor.rollout.state import RolloutState
+from distributor.views.status import look
 from tests.coordination.conftest import Estate
 from tests.coordination.fake_member import send, stamp
 from tests.coordination.test_coordinator import ask, ended

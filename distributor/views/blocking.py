@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from distributor.cli.layout import plain
-from distributor.cli.outcome import Part
 from distributor.rollout.blockers import Blocker, Reason
+from distributor.views.base import View
+from distributor.views.wording import plain
 
 
-class BlockerPart(Part):
+class BlockerPart(View):
     """One thing that is waited for."""
 
     reason: Reason

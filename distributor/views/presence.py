@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-from distributor.cli.layout import span
 from distributor.rollout.blockers import Blocker, Reason, clock
+from distributor.views.wording import span
 
 if TYPE_CHECKING:
     from distributor.ledger.processes import Presence, Trouble

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from distributor.cli.blocking import BlockerPart, lines
-from distributor.cli.layout import count, stamp
-from distributor.cli.members import LoadPart, MemberStatus, Releases, goes_on, member_status
-from distributor.cli.outcome import Part
-from distributor.cli.presence import NOBODY_THERE, Absence
 from distributor.rollout.blockers import Beside, Blocker, Reason, Stall, blockers, stalled
 from distributor.rollout.state import Environment, Rollout, RolloutState
 from distributor.rollout.waiting import waiting_for
 from distributor.triggers.follow import lags
+from distributor.views.base import View
+from distributor.views.blocking import BlockerPart, lines
+from distributor.views.members import LoadPart, MemberStatus, Releases, goes_on, member_status
+from distributor.views.presence import NOBODY_THERE, Absence
+from distributor.views.wording import count, stamp
 
 if TYPE_CHECKING:
     from distributor.ledger.doubts import Doubt
@@ -45,7 +45,7 @@ class Facts:
     held_back: int
 
 
-class HoldPart(Part):
+class HoldPart(View):
     """Somebody has reserved the environment."""
 
     owner: str
@@ -58,7 +58,7 @@ class HoldPart(Part):
     """Until when; null until somebody releases it."""
 
 
-class EndedPart(Part):
+class EndedPart(View):
     """A rollout that has ended."""
 
     rollout: str
@@ -81,7 +81,7 @@ class EndedPart(Part):
         )
 
 
-class EnvironmentStatus(Part):
+class EnvironmentStatus(View):
     """One environment."""
 
     environment: str

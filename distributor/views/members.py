@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
-from distributor.cli.layout import count, plain
-from distributor.cli.outcome import Part
 from distributor.rollout.blockers import Stall
 from distributor.rollout.state import SILENT_AFTER, Answer, Environment, Requirement
+from distributor.views.base import View
+from distributor.views.wording import count, plain
 
 if TYPE_CHECKING:
     from distributor.ledger.doubts import Doubt
@@ -28,7 +28,7 @@ class Releases:
     followed_at: Mapping[int, datetime]
 
 
-class LoadPart(Part):
+class LoadPart(View):
     """A load that goes on."""
 
     phase: str
@@ -51,7 +51,7 @@ class LoadPart(Part):
         return f"{self.phase} {self.rows_done:,} of {count(self.rows_total, 'row')}, {self.rate:,.0f}/s"
 
 
-class AlteredPart(Part):
+class AlteredPart(View):
     """A slot that an audit found altered: other rows are stored than its certificate says."""
 
     slot: str
@@ -62,7 +62,7 @@ class AlteredPart(Part):
     """What was found, in a sentence."""
 
 
-class MemberStatus(Part):
+class MemberStatus(View):
     """One system of an environment."""
 
     system: str
