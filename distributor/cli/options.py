@@ -9,7 +9,7 @@ import typer
 from pydantic import TypeAdapter, ValidationError
 
 from distributor.errors import UsageError
-from distributor.settings.models import Duration
+from distributor.settings.durations import Duration
 
 _DURATION: TypeAdapter[timedelta] = TypeAdapter(Duration)
 
