@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from distributor.cli.desk import Desk
-from distributor.cli.intervention import Intervention, intervene
+from distributor.cli.intervention import ShownIntervention, intervene
 from distributor.cli.options import By, DryRun, Environment, Reason
 from distributor.views.rollout import find
 from distributor.views.wording import SHORT
@@ -23,7 +23,7 @@ def abort(
     ] = None,
     by: By = None,
     dry_run: DryRun = False,
-) -> Intervention:
+) -> ShownIntervention:
     """Call a rollout off: before the decision to flip nothing flips, after it all flip back."""
     from distributor.requests import interventions
 

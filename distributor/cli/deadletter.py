@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable
-from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -14,7 +12,14 @@ from distributor.cli.desk import Desk
 from distributor.cli.layout import grid
 from distributor.cli.options import MOST_NUMBER, By, DryRun, Limit, Reason
 from distributor.cli.outcome import Outcome
-from distributor.views.base import View
+from distributor.views.deadletters import (
+    DeadLetters,
+    HandledLetter,
+    LetterLine,
+    OpenedLetter,
+    dead_letter,
+    dead_letters,
+)
 from distributor.views.wording import count, stamp
 
 if TYPE_CHECKING:
@@ -23,35 +28,8 @@ if TYPE_CHECKING:
     from distributor.ledger.deadletters import DeadLetter
 
 
-class LetterLine(View):
-    """A message that could not be processed."""
-
-    id: int
-    """Its number, for `deadletter show`."""
-    at: datetime
-    """When it was put aside, in UTC."""
-    origin: str
-    """The queue whose reader could not process it."""
-    type: str | None
-    """The type of the event; null when the message was none."""
-    reason: str
-    """Why it could not be processed."""
-    attempts: int
-    """How often it was delivered."""
-    state: str
-    """What has become of it: `waiting`, `retried` or `discarded`."""
-
-    @classmethod
-    def of(cls, letter: DeadLetter) -> LetterLine:
-        """A letter as the ledger has it."""
-        return cls(**{name: getattr(letter, name) for name in cls.model_fields})
-
-
-class DeadLetters(Outcome):
+class ShownLetters(DeadLetters, Outcome):
     """Dead letters, newest first."""
-
-    dead_letters: tuple[LetterLine, ...]
-    """The letters, newest first."""
 
     def show(self, console: Console) -> None:
         """A table, newest first."""
@@ -62,23 +40,8 @@ class DeadLetters(Outcome):
         console.print(table if self.dead_letters else "no dead letters")
 
 
-class OpenedLetter(Outcome):
+class ShownLetter(OpenedLetter, Outcome):
     """One dead letter with everything that came with it."""
-
-    letter: LetterLine
-    """What `deadletter list` says of it."""
-    exchange: str
-    """The exchange that it was sent to."""
-    routing_key: str
-    """The key that it was sent with."""
-    headers: dict[str, Any]
-    """The headers of the message."""
-    content_type: str | None
-    """The content type of the message."""
-    body: str
-    """The body; as base64 when it is not UTF-8."""
-    encoding: str
-    """`utf-8` or `base64`."""
 
     def show(self, console: Console) -> None:
         """Every field, then the body."""
@@ -93,13 +56,8 @@ class OpenedLetter(Outcome):
         console.print(self.body)
 
 
-class HandledLetter(Outcome):
+class ShownHandledLetter(HandledLetter, Outcome):
     """What became of a dead letter."""
-
-    letter: LetterLine
-    """The letter as it is now."""
-    dry_run: bool
-    """Whether nothing was changed because of `--dry-run`."""
 
     def show(self, console: Console) -> None:
         """One line."""
@@ -114,34 +72,16 @@ def list_letters(
     desk: Desk,
     every: Annotated[bool, typer.Option("--all", help="Also those that were retried or discarded.")] = False,
     limit: Limit = 50,
-) -> DeadLetters:
+) -> ShownLetters:
     """List the messages that could not be processed, newest first."""
-    from distributor.ledger.deadletters import LetterState, letters
-
     with desk.reading() as conn:
-        found = letters(conn, None if every else LetterState.WAITING, limit)
-    return DeadLetters(dead_letters=tuple(map(LetterLine.of, found)))
+        return ShownLetters.of(dead_letters(conn, every=every, limit=limit))
 
 
-def show_letter(desk: Desk, number: Number) -> OpenedLetter:
+def show_letter(desk: Desk, number: Number) -> ShownLetter:
     """Show one of them: where it was going, why it failed, its headers and its body."""
-    from distributor.ledger.deadletters import letter
-
     with desk.reading() as conn:
-        found = letter(conn, number)
-    try:
-        body, encoding = found.body.decode(), "utf-8"
-    except UnicodeDecodeError:
-        body, encoding = base64.b64encode(found.body).decode(), "base64"
-    return OpenedLetter(
-        letter=LetterLine.of(found),
-        exchange=found.exchange,
-        routing_key=found.routing_key,
-        headers=dict(found.headers),
-        content_type=found.content_type,
-        body=body,
-        encoding=encoding,
-    )
+        return ShownLetter.of(dead_letter(conn, number))
 
 
 def retry_letter(
@@ -150,7 +90,7 @@ def retry_letter(
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept in the audit.")] = "",
     by: By = None,
     dry_run: DryRun = False,
-) -> HandledLetter:
+) -> ShownHandledLetter:
     """Send one of them again, to where it was sent first: once what was in its way is mended.
 
     A command or a report that comes too late, or twice, changes nothing anywhere.
@@ -162,7 +102,9 @@ def retry_letter(
     )
 
 
-def discard_letter(desk: Desk, number: Number, reason: Reason, by: By = None, dry_run: DryRun = False) -> HandledLetter:
+def discard_letter(
+    desk: Desk, number: Number, reason: Reason, by: By = None, dry_run: DryRun = False
+) -> ShownHandledLetter:
     """Give one of them up. It stays readable (`deadletter list --all`)."""
     from distributor.requests import letters
 
@@ -171,11 +113,11 @@ def discard_letter(desk: Desk, number: Number, reason: Reason, by: By = None, dr
     )
 
 
-def _handle(desk: Desk, number: int, act: Callable[[Engine], DeadLetter], dry_run: bool) -> HandledLetter:
+def _handle(desk: Desk, number: int, act: Callable[[Engine], DeadLetter], dry_run: bool) -> ShownHandledLetter:
     from distributor.ledger.deadletters import letter
 
     if dry_run:
         with desk.reading() as conn:
-            return HandledLetter(letter=LetterLine.of(letter(conn, number)), dry_run=True)
+            return ShownHandledLetter(letter=LetterLine.of(letter(conn, number)), dry_run=True)
     with desk.ledger() as engine:
-        return HandledLetter(letter=LetterLine.of(act(engine)), dry_run=False)
+        return ShownHandledLetter(letter=LetterLine.of(act(engine)), dry_run=False)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from distributor.cli.desk import Desk
-from distributor.cli.intervention import Intervention, intervene
+from distributor.cli.intervention import ShownIntervention, intervene
 from distributor.cli.options import By, DryRun, Environment, Reason
 from distributor.errors import UsageError
 
@@ -19,7 +19,7 @@ def detach(
     reason: Reason,
     by: By = None,
     dry_run: DryRun = False,
-) -> Intervention:
+) -> ShownIntervention:
     """Go on without a system that cannot be reached: the last way out of a rollout that cannot end.
 
     What its readers see is unknown from then on. When it comes back it is fenced and caught up before it counts again.

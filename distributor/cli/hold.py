@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from distributor.cli.desk import Desk
-from distributor.cli.intervention import Intervention, intervene
+from distributor.cli.intervention import ShownIntervention, intervene
 from distributor.cli.options import DryRun, Environment, Reason, moment
 from distributor.errors import UsageError
 from distributor.telemetry import clock
@@ -29,7 +29,7 @@ def hold(
     ] = None,
     owner: Owner = None,
     dry_run: DryRun = False,
-) -> Intervention:
+) -> ShownIntervention:
     """Reserve an environment: rollouts are staged, but nothing flips until the hold ends.
 
     What is flipping already is not stopped.

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from distributor.cli.desk import Desk
 from distributor.cli.outcome import Outcome
-from distributor.views.environments import EnvironmentStatus, sentences
-from distributor.views.status import look
+from distributor.views.environments import sentences
+from distributor.views.intervention import Intervention, intervention
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -18,17 +18,8 @@ if TYPE_CHECKING:
     from distributor.coordination.step import Step
 
 
-class Intervention(Outcome):
+class ShownIntervention(Intervention, Outcome):
     """What an operator did to an environment."""
-
-    done: str
-    """What was done, in a sentence; with `--dry-run` what would be done."""
-    dry_run: bool
-    """Whether nothing was changed because of `--dry-run`."""
-    alarms: tuple[str, ...]
-    """What an operator has to know about it, such as that it came too late for a flip."""
-    environment: EnvironmentStatus
-    """How the environment stands now."""
 
     def show(self, console: Console) -> None:
         """The sentence, alarms, and what else there is to say about the environment."""
@@ -38,7 +29,9 @@ class Intervention(Outcome):
             console.print(f"{name}: {sentence}")
 
 
-def intervene(desk: Desk, environment: str, done: str, act: Callable[[Engine], Step], *, dry_run: bool) -> Intervention:
+def intervene(
+    desk: Desk, environment: str, done: str, act: Callable[[Engine], Step], *, dry_run: bool
+) -> ShownIntervention:
     """Does it, unless this is a dry run, and looks at the environment afterwards."""
     from distributor.ledger.engine import transaction
 
@@ -46,5 +39,4 @@ def intervene(desk: Desk, environment: str, done: str, act: Callable[[Engine], S
     with desk.ledger() as engine:
         alarms = () if dry_run else act(engine).alarms
         with transaction(engine) as conn:
-            standing = look(conn, desk.settings, [environment]).environments[0]
-    return Intervention(done=done, dry_run=dry_run, alarms=alarms, environment=standing)
+            return ShownIntervention.of(intervention(conn, desk.settings, environment, done, alarms, dry_run=dry_run))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -13,54 +12,15 @@ from distributor.cli.desk import Desk
 from distributor.cli.layout import grid
 from distributor.cli.options import By, DryRun, Reason
 from distributor.cli.outcome import Outcome
-from distributor.errors import RefusedError, UsageError
-from distributor.views.base import View
+from distributor.views.quarantine import PUBLISH, Handled, HeldLine, HeldRows, chosen, held_rows
 from distributor.views.wording import count, plain, stamp
 
 if TYPE_CHECKING:
     from distributor.ledger.quarantine import HeldRow
 
-PUBLISH = "publish"
 
-
-class HeldLine(View):
-    """A row that is held back."""
-
-    environment: str
-    """The environment that lacks it; `*` is every one."""
-    dataset: str
-    """Its dataset."""
-    key: tuple[str, ...]
-    """Its key, as canonical texts."""
-    system: str
-    """The system that cannot take it; `publish` where a quality rule holds it back when a release is made."""
-    table: str
-    """The system's table; the dataset for `publish`."""
-    column: str
-    """The column with the value that is in the way."""
-    value: str | None
-    """That value, shortened; null is NULL."""
-    why: str
-    """Which rule it fails, or why it cannot be taken."""
-    release: int
-    """The release that was made without it first."""
-    since: datetime
-    """Since when, in UTC."""
-    released: str | None
-    """The reason for which the next release has it as it is; null when nobody said so."""
-
-    @classmethod
-    def of(cls, row: HeldRow) -> HeldLine:
-        """A row as the ledger has it."""
-        shared = {name: getattr(row, name) for name in cls.model_fields if name not in ("system", "released")}
-        return cls(**shared, system=row.system or PUBLISH, released=row.let_pass)
-
-
-class HeldRows(Outcome):
+class ShownHeldRows(HeldRows, Outcome):
     """Rows that are held back."""
-
-    held_back: tuple[HeldLine, ...]
-    """The rows, by environment, dataset and key."""
 
     def show(self, console: Console) -> None:
         """A table."""
@@ -79,15 +39,8 @@ class HeldRows(Outcome):
         console.print(table if self.held_back else "nothing is held back")
 
 
-class Handled(Outcome):
+class ShownHandled(Handled, Outcome):
     """What becomes of rows that are held back."""
-
-    action: Literal["retry", "release"]
-    """`retry`: they are read and judged again; `release`: they go out as they are."""
-    rows: tuple[HeldLine, ...]
-    """The rows as they were."""
-    dry_run: bool
-    """Whether nothing was changed because of `--dry-run`."""
 
     def show(self, console: Console) -> None:
         """One line."""
@@ -126,16 +79,12 @@ def list_held(
     ] = None,
     dataset: OfDataset = None,
     key: OfKey = None,
-) -> HeldRows:
+) -> ShownHeldRows:
     """List the rows that are held back: the rule or the system that is in the way, the value, and since when."""
-    from distributor.ledger.quarantine import EVERYWHERE, held
-
     if environment is not None:
         desk.known_environment(environment)
     with desk.reading() as conn:
-        found = held(conn, None)
-    wanted = [row for row in found if environment in (None, row.environment) or row.environment == EVERYWHERE]
-    return HeldRows(held_back=tuple(map(HeldLine.of, _of(wanted, dataset, key))))
+        return ShownHeldRows.of(held_rows(conn, environment=environment, dataset=dataset, key=key or ()))
 
 
 def retry_held(
@@ -147,7 +96,7 @@ def retry_held(
     reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; it is kept in the audit.")] = "",
     by: By = None,
     dry_run: DryRun = False,
-) -> Handled:
+) -> ShownHandled:
     """Have rows that are held back read and judged again, without a change on the master.
 
     A publisher does so at once; without one, `distributor publish` does. What one environment alone lacks is tried
@@ -155,11 +104,11 @@ def retry_held(
     """
     from distributor.requests import quarantine
 
-    rows = _chosen(desk, environment, every, dataset, key)
+    rows = _chosen(desk, environment, dataset, key, every=every)
     if not dry_run:
         with desk.ledger() as engine:
             quarantine.retry(engine, desk.settings, rows, by=by or desk.user, reason=reason)
-    return Handled(action="retry", rows=tuple(map(HeldLine.of, rows)), dry_run=dry_run)
+    return ShownHandled(action="retry", rows=tuple(map(HeldLine.of, rows)), dry_run=dry_run)
 
 
 def release_held(
@@ -170,7 +119,7 @@ def release_held(
     every: Every = False,
     by: By = None,
     dry_run: DryRun = False,
-) -> Handled:
+) -> ShownHandled:
     """Ship rows as they are with the next release, although their quality rule fails; once, and audited.
 
     They go with the values that they have by then; the rows that reference them go with them. Rules that refuse a
@@ -178,43 +127,24 @@ def release_held(
     """
     from distributor.requests import quarantine
 
-    rows = _chosen(desk, None, every, dataset, key, releasing=True)
+    rows = _chosen(desk, None, dataset, key, every=every, releasing=True)
     if not dry_run:
         with desk.ledger() as engine:
             quarantine.release(engine, rows, by=by or desk.user, reason=reason)
             quarantine.retry(engine, desk.settings, rows, by=by or desk.user, reason=reason)
-    return Handled(action="release", rows=tuple(map(HeldLine.of, rows)), dry_run=dry_run)
+    return ShownHandled(action="release", rows=tuple(map(HeldLine.of, rows)), dry_run=dry_run)
 
 
 def _chosen(
     desk: Desk,
     environment: str | None,
-    every: bool,
     dataset: str | None,
     key: list[str] | None,
     *,
+    every: bool,
     releasing: bool = False,
 ) -> Sequence[HeldRow]:
-    from distributor.ledger.quarantine import EVERYWHERE, held
-    from distributor.quality.holding import DEPENDS
-
-    if not (environment or every or dataset or key):
-        raise UsageError("no row is named", where="quarantine", mend="Give --dataset, --key, --environment or --all.")
     if environment is not None:
         desk.known_environment(environment)
     with desk.reading() as conn:
-        found = held(conn, None if every and not releasing else environment or EVERYWHERE)
-        rows = _of(found, dataset, key)
-        if releasing and not rows:
-            # What one environment lacks cannot be released, and its refusal says why.
-            rows = _of(held(conn, None), dataset, key)
-    if releasing and not key:
-        # Those that only reference others go with them.
-        rows = [row for row in rows if not row.why.startswith(DEPENDS)]
-    if not rows:
-        raise RefusedError("no such row is held back", where="quarantine", mend="See `distributor quarantine list`.")
-    return rows
-
-
-def _of(rows: Sequence[HeldRow], dataset: str | None, key: list[str] | None) -> Sequence[HeldRow]:
-    return [row for row in rows if dataset in (None, row.dataset) and (not key or row.key == tuple(key))]
+        return chosen(conn, environment=environment, every=every, dataset=dataset, key=key or (), releasing=releasing)

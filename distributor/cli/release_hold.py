@@ -8,7 +8,7 @@ import typer
 
 from distributor.cli.deploy import OptionalReason
 from distributor.cli.desk import Desk
-from distributor.cli.intervention import Intervention, intervene
+from distributor.cli.intervention import ShownIntervention, intervene
 from distributor.cli.options import By, DryRun, Environment
 
 
@@ -22,7 +22,7 @@ def release_hold(
     reason: OptionalReason = "",
     by: By = None,
     dry_run: DryRun = False,
-) -> Intervention:
+) -> ShownIntervention:
     """End the holds of an environment: what has been staged meanwhile flips."""
     from distributor.requests import interventions
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, and_, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from distributor.ledger.tables import audit_answers, verifications
@@ -16,6 +16,9 @@ from distributor.wire.messages import AuditDepth, AuditedReport
 
 ROUND = "."
 """Between a verification's id and the number of the round: the id of an audit, as members know it."""
+
+Position = tuple[datetime, str]
+"""A verification's place in the order of `known`: when it was asked for, and its id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +78,20 @@ def end(conn: Connection, id_: str, ended: Ended) -> None:
     )
 
 
-def known(conn: Connection, environment: str, limit: int = 50) -> list[tuple[Verification, Ended | None]]:
-    """The newest verifications of an environment, newest first; None: not ended, or given up by whoever asked."""
+def known(
+    conn: Connection, environment: str, limit: int = 50, before: Position | None = None
+) -> list[tuple[Verification, Ended | None]]:
+    """The newest verifications of an environment, newest first; None: not ended, or given up by whoever asked.
+
+    `before`: those that come after that one.
+    """
     table = verifications.c
     query = select(
         *(table[name] for name in Verification.__dataclass_fields__), table.ended_at, table.outcome, table.detail
     )
+    if before is not None:
+        at, id_ = before
+        query = query.where(or_(table.requested_at < at, and_(table.requested_at == at, table.id > id_)))
     rows = conn.execute(
         query.where(table.environment == environment).order_by(table.requested_at.desc(), table.id).limit(limit)
     )
