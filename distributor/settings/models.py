@@ -166,8 +166,8 @@ class EnvironmentSettings(Section):
     masking: Name | None = Field(
         default=None, description="the policy of [masking.NAME] under which it sees the data; none: in clear"
     )
-    approvals: Approvals = Field(
-        default=Approvals(needed=0), description="who else must agree before it changes over; default: nobody"
+    approvals: Approvals | None = Field(
+        default=None, description="{needed = 1}: so many others must agree before it changes over; none: nobody"
     )
     windows: tuple[Window, ...] = Field(default=(), description="when it may change over; none: always")
     triggers: tuple[Trigger, ...] = Field(
