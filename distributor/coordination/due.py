@@ -18,6 +18,7 @@ def pause(environment: Environment, now: datetime) -> timedelta:
     longest = BUSY if active or environment.queue else IDLE
     times = [*_times(active)] if active else []
     times += [hold.until for hold in environment.holds if hold.until]
+    times += [moment for closure in environment.closures for moment in (closure.since, closure.until)]
     if environment.settlement:
         times.append(environment.settlement.due_at)
     soonest = min((time - now for time in times if time > now), default=longest)

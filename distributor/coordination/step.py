@@ -110,7 +110,7 @@ def _phase(state: Environment) -> tuple[object, ...]:
     """What a tick right now could act upon: the active rollout's state, what keeps it, what waits to start."""
     active = state.active
     if active:
-        return active.id, active.state, state.holds
+        return active.id, active.state, state.holds, state.closures, active.approvals
     return tuple(waiting.id for waiting in state.queue)
 
 

@@ -112,6 +112,8 @@ def _of_environment(before: Environment, after: Environment) -> Iterator[Entry]:
     for hold in before.holds:
         if hold not in after.holds:
             yield Entry("hold-released", f"the hold of {hold.owner} ended")
+    if after.closures != before.closures and (closed := _closed(after, before)):
+        yield Entry("closures", closed)
     for name, member in after.members.items():
         old = before.members.get(name)
         if old is None or old.requirement != member.requirement:
@@ -122,7 +124,7 @@ def _of_environment(before: Environment, after: Environment) -> Iterator[Entry]:
     if after.blocked != before.blocked:
         yield Entry("blocked", after.blocked or "the environment is no longer blocked")
     if after.pinned != before.pinned:
-        yield Entry("pinned", after.pinned or "the environment follows new releases again")
+        yield Entry("pinned", after.pinned or "the environment is pinned no longer")
     if after.barred - before.barred:
         numbers = ", ".join(map(str, sorted(after.barred - before.barred)))
         yield Entry("barred", f"automation will not promote release {numbers} again")
@@ -134,10 +136,20 @@ def _of_environment(before: Environment, after: Environment) -> Iterator[Entry]:
             yield Entry("settle-refused", f"{name}: its old slot does not follow: {text}", member=name)
 
 
+def _closed(after: Environment, before: Environment) -> str:
+    """What is said of closures: those that were not known before. The horizon moves on in silence."""
+    known = {closure.why for closure in before.closures}
+    news = dict.fromkeys(closure.why for closure in after.closures if closure.why not in known)
+    gone = known - {closure.why for closure in after.closures}
+    return "; ".join([*news, *(f"no longer: {why}" for why in sorted(gone))])
+
+
 def _of_rollout(old: Rollout | None, new: Rollout) -> Iterator[Entry]:
     if old is None:
         why = f": {new.reason}" if new.reason else ""
         yield Entry("requested", f"release {new.release} asked for by {new.by} ({new.cause.value}){why}", new.id)
+    for approval in new.approvals[len(old.approvals) if old else 0 :]:
+        yield Entry("approved", f"approved by {approval.by}{f': {approval.reason}' if approval.reason else ''}", new.id)
     for member, answer in new.answers.items():
         for kind, text in _of_answer(old.answers.get(member, Answer()) if old else Answer(), answer, new):
             # A refusal names its member already, or is the member's own sentence.

@@ -12,6 +12,7 @@ from enum import StrEnum
 from shlex import quote
 
 from distributor.rollout.convergence import not_heard
+from distributor.rollout.gates import Gate, GateKind, shut
 from distributor.rollout.state import SILENT_AFTER, Environment, Hold, Requirement, Rollout, RolloutState
 from distributor.rollout.step import answer_of, required_members
 
@@ -22,6 +23,8 @@ class Reason(StrEnum):
     COORDINATOR = "coordinator"
     BROKER = "broker"
     HOLD = "hold"
+    CLOSED = "closed"
+    APPROVAL = "approval"
     SILENT = "silent"
     UNHEARD = "unheard"
     STALLED = "stalled"
@@ -137,9 +140,9 @@ def _found(state: Environment, now: datetime, beside: Beside) -> Iterator[Blocke
 def _of_active(state: Environment, rollout: Rollout, now: datetime, beside: Beside) -> Iterator[Blocker]:
     if rollout.state is not RolloutState.CONVERGED:
         yield from (_of_member(state, rollout, name, now, beside) for name in awaited(rollout))
-    elif state.holds:
-        for hold in state.holds:
-            yield _of_hold(state, hold)
+    elif kept := shut(state, rollout, now):
+        yield from (_of_hold(state, hold) for hold in state.holds)
+        yield from (_of_gate(state, rollout, gate) for gate in kept if gate.kind is not GateKind.HOLD)
     else:
         for name in not_heard(state, rollout, now):
             yield _of_silence(state, name, now) or _of_quiet(state, name)
@@ -182,6 +185,16 @@ def _of_hold(state: Environment, hold: Hold) -> Blocker:
         hold.placed_at,
         (f"distributor release-hold {state.name}{owner}",),
     )
+
+
+def _of_gate(state: Environment, rollout: Rollout, gate: Gate) -> Blocker:
+    if gate.kind is GateKind.APPROVAL:
+        what = f"release {rollout.release} needs {gate.what}"
+        return Blocker(
+            Reason.APPROVAL, gate.who, what, gate.since, (f"distributor approve {rollout.id[:8]} --reason …",)
+        )
+    until = f", until {clock(gate.until)}" if gate.until else ""
+    return Blocker(Reason.CLOSED, gate.who, f"{state.name} is closed{until}: {gate.what}", gate.since)
 
 
 def _of_member(state: Environment, rollout: Rollout, name: str, now: datetime, beside: Beside) -> Blocker:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from distributor.rollout.protocol import TABLE, Happening, Phase
+from distributor.rollout.happenings import Happening
+from distributor.rollout.protocol import TABLE, Phase
 from distributor.rollout.state import RolloutState
 
 _FROM_THE_QUEUE = (RolloutState.SUPERSEDED, RolloutState.REFUSED)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from distributor.rollout.state import Clock, Requirement, Rollout
+from distributor.rollout.state import Clock, Closure, Requirement, Rollout
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,41 @@ class HoldReleased:
 
     at: datetime
     owner: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClosuresTold:
+    """When nothing may flip during the next weeks: freezes, and the time between windows."""
+
+    at: datetime
+    closures: tuple[Closure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """Somebody agrees to a rollout that is queued or not yet decided."""
+
+    at: datetime
+    rollout_id: str
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pinned:
+    """An operator ends automation here."""
+
+    at: datetime
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unpinned:
+    """An operator lets automation go on."""
+
+    at: datetime
+    by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +189,10 @@ Event = (
     | Aborted
     | HoldPlaced
     | HoldReleased
+    | ClosuresTold
+    | Approved
+    | Pinned
+    | Unpinned
     | MembersConfigured
     | Detached
     | Hello

@@ -1,9 +1,10 @@
 """The rule-book: `decide(state, event) -> (state, outputs)`. No I/O, no clock, no ids, no chance, no log.
 
-An event is first *classified* against the state: the same tick is a deadline once the time has come, the same staged
-report is a misfit when its certificate is not the expected one, and a report of no current rollout only tells that
-its member lives. Then the table has a cell for every happening in every phase; `_` says "recorded, nothing follows".
-A cell names every state that a rollout may come into by it: docs/rollout-states.md is drawn from that.
+An event is first *classified* against the state (happenings.py): the same tick is a deadline once the time has come,
+the same staged report is a misfit when its certificate is not the expected one, and a report of no current rollout
+only tells that its member lives. Then the table has a cell for every happening in every phase; `_` says "recorded,
+nothing follows". A cell names every state that a rollout may come into by it: docs/rollout-states.md is drawn from
+that.
 
 Phase *idle*: no rollout is active. What waits is queued, what was is over, and members are still looked after.
 The hands call `decide` under the environment's lock and save state and outputs in one transaction; a step that ends a
@@ -15,31 +16,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, assert_never
+from typing import Any
 
-from distributor.rollout import flipping, membership, queueing, reverting, settling, staging
+from distributor.rollout import flipping, gates, membership, queueing, reverting, settling, staging
 from distributor.rollout.commands import Output
-from distributor.rollout.convergence import is_of, is_of_revert, misfit
-from distributor.rollout.events import (
-    Aborted,
-    Detached,
-    Event,
-    Flipped,
-    Hello,
-    HoldPlaced,
-    HoldReleased,
-    MembersConfigured,
-    Progress,
-    RefusalReason,
-    Refused,
-    Report,
-    Requested,
-    Reverted,
-    Settled,
-    Staged,
-    Tick,
-)
-from distributor.rollout.state import Cause, Environment, RolloutState
+from distributor.rollout.events import Detached, Event, Report, Tick
+from distributor.rollout.happenings import Happening, classify
+from distributor.rollout.state import Environment, RolloutState
 from distributor.rollout.step import Step
 
 
@@ -51,35 +34,6 @@ class Phase(StrEnum):
     CONVERGED = "converged"
     FLIPPING = "flipping"
     REVERTING = "reverting"
-
-
-class Happening(StrEnum):
-    """The rows of the table: what an event means, given the state."""
-
-    TICK = "time passes"
-    DEADLINE = "deadline"
-    STAGED = "staged as expected"
-    UNFIT = "misfit or refused for good"
-    NOT_STAGED = "flip refused: not staged"
-    STUCK = "revert refused"
-    RETRYABLE = "refused for now"
-    FLIPPED = "flipped"
-    REVERTED = "reverted"
-    SETTLED = "settled"
-    HELLO = "hello"
-    PROGRESS = "progress"
-    AHEAD = "a member knows a higher epoch"
-    NEWER = "newer release"
-    REFRESH = "refresh"
-    DEPLOY = "deploy"
-    ROLLBACK = "rollback"
-    ABORT = "abort"
-    CALL_OFF = "abort of a request that waits"
-    HOLD = "hold placed"
-    RELEASE = "hold released"
-    DETACH = "member detached"
-    CONFIGURE = "config read"
-    NOTHING = "nothing of now"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +79,9 @@ _call_off = Cell(queueing.call_off, (_ABANDONED,))
 _hold = Cell(queueing.hold)
 _too_late = Cell(queueing.hold_too_late)
 _release = Cell(queueing.release_hold)
+_approve = Cell(gates.approve)
+_close = Cell(gates.close)
+_pin, _unpin = Cell(gates.pin), Cell(gates.unpin)
 _configure = Cell(membership.configure)
 _at_work = Cell(staging.at_work)
 _for_now = Cell(staging.refuse_for_now)
@@ -176,6 +133,10 @@ _ROWS: dict[Happening, _Row] = {
     Happening.CALL_OFF: (_call_off, _call_off, _call_off, _call_off, _call_off),
     Happening.HOLD: (_hold, _hold, _hold, _too_late, _too_late),
     Happening.RELEASE: (_release, _release, _release, _release, _release),
+    Happening.APPROVE: (_approve, _approve, _approve, _approve, _approve),
+    Happening.CLOSE: (_close, _close, _close, _close, _close),
+    Happening.PIN: (_pin, _pin, _pin, _pin, _pin),
+    Happening.UNPIN: (_unpin, _unpin, _unpin, _unpin, _unpin),
     Happening.DETACH: (
         _,
         Cell(staging.detach, (_ABANDONED, _CONVERGED)),
@@ -198,7 +159,7 @@ def decide(state: Environment, event: Event) -> tuple[Environment, tuple[Output,
     if isinstance(event, Report):
         step = membership.hear(step, event)
     elif isinstance(event, Tick):
-        step = queueing.expire(step, event.at)
+        step = gates.pass_by(queueing.expire(step, event.at), event.at)
     elif isinstance(event, Detached):
         step = membership.demote(step, event)
     happening = classify(state, step.state, event)
@@ -209,100 +170,3 @@ def decide(state: Environment, event: Event) -> tuple[Environment, tuple[Output,
 def phase_of(state: Environment) -> Phase:
     """The column."""
     return Phase(state.active.state.value) if state.active else Phase.IDLE
-
-
-def classify(before: Environment, state: Environment, event: Event) -> Happening:
-    """The row. `before` is the state as it was saved, `state` what recording the event made of it."""
-    active = before.active
-    match event:
-        case Tick():
-            deadline = state.active and state.active.deadline
-            return Happening.DEADLINE if deadline and event.at >= deadline and not _held(state) else Happening.TICK
-        case Requested():
-            return _BY_CAUSE[event.rollout.cause]
-        case Aborted():
-            if any(waiting.id == event.rollout_id for waiting in state.queue):
-                return Happening.CALL_OFF
-            is_active = active is not None and event.rollout_id in (None, active.id)
-            return Happening.ABORT if is_active else Happening.NOTHING
-        case HoldPlaced():
-            return Happening.HOLD
-        case HoldReleased():
-            return Happening.RELEASE
-        case MembersConfigured():
-            return Happening.CONFIGURE
-        case Detached():
-            needed = active is not None and event.member in active.required
-            return Happening.DETACH if needed else Happening.NOTHING
-        case _:
-            return _of_report(before, event)
-
-
-def _of_report(state: Environment, report: Report) -> Happening:
-    rollout = state.active or state.last
-    if _is_ahead(state, report):
-        return Happening.AHEAD
-    match report:
-        case Hello():
-            return Happening.HELLO
-        case Progress():
-            return Happening.NOTHING if report.idle else Happening.PROGRESS
-        case Staged() if rollout and is_of(rollout, report):
-            return Happening.UNFIT if misfit(rollout, report) else Happening.STAGED
-        case Flipped() if is_of(rollout, report):
-            return Happening.FLIPPED
-        case Reverted() if is_of_revert(rollout, report):
-            return Happening.REVERTED
-        case Refused() if is_of(rollout, report) or is_of_revert(rollout, report):
-            return _of_refusal(report, is_of_revert(rollout, report))
-        case Settled() | Refused() if state.settlement and _settles(state, report):
-            return Happening.SETTLED
-        case _:
-            return Happening.NOTHING
-
-
-def _of_refusal(report: Refused, of_revert: bool) -> Happening:
-    match report.reason:
-        case RefusalReason.RETRYABLE:
-            return Happening.RETRYABLE
-        case RefusalReason.NO_PREVIOUS:
-            return Happening.STUCK
-        case RefusalReason.PERMANENT:
-            return Happening.STUCK if of_revert else Happening.UNFIT
-        case RefusalReason.NOT_STAGED:
-            return Happening.NOT_STAGED
-        case RefusalReason.STALE | RefusalReason.CONFLICT:
-            return Happening.NOTHING
-        case _:
-            assert_never(report.reason)
-
-
-def _is_ahead(state: Environment, report: Report) -> bool:
-    """Whether a member knows what the ledger forgot: a higher epoch, or the newest one under another name."""
-    if report.floor > state.epoch:
-        return True
-    if not isinstance(report, Refused) or (report.epoch, report.rollout_id) != (state.epoch, state.epoch_id):
-        return False
-    # A closed epoch is stale too: that is an answer to a repeated fence, but never to what is under way.
-    return report.reason is RefusalReason.CONFLICT or (
-        report.reason is RefusalReason.STALE and state.active is not None
-    )
-
-
-def _settles(state: Environment, report: Report) -> bool:
-    named = (report.rollout_id, report.epoch)
-    return state.settlement is not None and named == (state.settlement.id, state.settlement.epoch)
-
-
-def _held(state: Environment) -> bool:
-    """A hold keeps a converged rollout for as long as it stands."""
-    return bool(state.holds) and state.active is not None and state.active.state is RolloutState.CONVERGED
-
-
-_BY_CAUSE = {
-    Cause.AUTO: Happening.NEWER,
-    Cause.REFRESH: Happening.REFRESH,
-    Cause.OPERATOR: Happening.DEPLOY,
-    Cause.ROLLBACK: Happening.ROLLBACK,
-    Cause.REPAIR: Happening.REFRESH,
-}

@@ -19,7 +19,7 @@ def follow(step: Step, event: Requested) -> Step:
     """A newer release, asked for by automation: one waits at most, the newest; what automation may not have is
     dropped."""
     state, wanted = step.state, event.rollout
-    waiting = next((r for r in state.queue if r.cause is Cause.AUTO), None)
+    waiting = next((r for r in state.queue if r.cause.automatic), None)
     on_its_way = state.active and state.active.state is not RolloutState.REVERTING and state.active.release
     if not_for_automation(state, wanted) or (on_its_way and on_its_way >= wanted.release):
         return step
@@ -36,9 +36,9 @@ def follow(step: Step, event: Requested) -> Step:
 
 def not_for_automation(state: Environment, wanted: Rollout) -> str:
     """Why automation may not have a rollout; empty when it may, or when somebody else asks."""
-    if wanted.cause is not Cause.AUTO:
+    if not wanted.cause.automatic:
         return ""
-    if not state.follow:
+    if wanted.cause is Cause.AUTO and not state.follow:
         return "the environment does not follow new releases"
     if state.pinned:
         return f"the environment is pinned: {state.pinned}"
@@ -121,7 +121,7 @@ def expire(step: Step, at: datetime) -> Step:
     if holds != step.state.holds:
         step = _hold(step, at, holds)
     for waiting in step.state.queue:
-        if waiting.cause is not Cause.AUTO and at >= waiting.requested_at + waiting.timing.stage_deadline:
+        if not waiting.cause.automatic and at >= waiting.requested_at + waiting.timing.stage_deadline:
             step = step.end_queued(waiting, RolloutState.REFUSED, at, "expired: the environment did not come free")
     return step
 

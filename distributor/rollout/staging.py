@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from distributor.rollout import gates
 from distributor.rollout.convergence import all_staged, not_heard, silent, trouble
 from distributor.rollout.events import Aborted, Detached, Hello, Refused, Report, Staged, Tick
 from distributor.rollout.flipping import decide_flip
@@ -22,10 +23,10 @@ def remind(step: Step, event: Tick) -> Step:
 
 
 def pass_gates(step: Step, event: Tick) -> Step:
-    """Converged: decide as soon as no hold stands and every required member was heard lately."""
+    """Converged: decide as soon as no gate is shut and every required member was heard lately."""
     step = remind(step, event)
     state, rollout = step.state, step.active
-    if state.holds:
+    if not gates.clear(state, event.at):
         return step
     if quiet := not_heard(state, rollout, event.at):
         due = [m for m in quiet if silent(state, rollout, m, event.at)]

@@ -59,6 +59,12 @@ class Cause(StrEnum):
     REFRESH = "refresh"
     ROLLBACK = "rollback"
     REPAIR = "repair"
+    TRIGGER = "trigger"
+
+    @property
+    def automatic(self) -> bool:
+        """Nobody asked: pins and withdrawn releases stop it, and of its requests only the newest waits."""
+        return self in (Cause.AUTO, Cause.TRIGGER)
 
 
 ALIVE_EVERY = timedelta(seconds=10)
@@ -112,10 +118,29 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Approval:
+    """Somebody else agrees to a rollout."""
+
+    by: str
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Closure:
+    """Nothing flips from `since` until just before `until`: a freeze, or the time between windows."""
+
+    since: datetime
+    until: datetime
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rollout:
     """One attempt to take the environment from one release to another. `deadline` is that of its present state.
 
     `repairs` is for the cause REPAIR: member → sha256 of its repair list. Such a rollout goes to what is shown already.
+    `gated`: converged, and kept from the flip by a gate when it was last looked at.
     """
 
     id: str
@@ -129,6 +154,9 @@ class Rollout:
     expected: Mapping[str, Expected]
     timing: Timing
     repairs: Mapping[str, str] = field(default_factory=dict)
+    approvals_needed: int = 0
+    approvals: tuple[Approval, ...] = ()
+    gated: bool = False
     state: RolloutState = RolloutState.QUEUED
     from_release: int = 0
     epoch: int = 0
@@ -198,12 +226,12 @@ class Environment:
     """Everything that `decide` needs. Saved whole, in the transaction that saves its commands.
 
     `epoch` with `epoch_id` is the identity of the newest command that was handed out. `queue` holds requests that
-    wait, oldest first, at most one of cause AUTO. `last` is the newest rollout that ended after it had an epoch: late
-    answers of optional members are still served under it. `void` are the newest reverted epochs: a member that was
-    flipped under one of them, and missed the revert, goes back before it stages again. `ended` are the rollouts that
-    this very step ended: the hands write them to the history, the next step starts with none. `blocked` says why
-    nothing starts: members know of epochs that the ledger forgot, and are asked what they show; `mixed` that they all
-    answered, and do not show one release.
+    wait, oldest first, at most one of automation. `closures` are those of the next weeks. `last` is the newest
+    rollout that ended after it had an epoch: late answers of optional members are still served under it. `void` are
+    the newest reverted epochs: a member that was flipped under one of them, and missed the revert, goes back before
+    it stages again. `ended` are the rollouts that this very step ended: the hands write them to the history, the
+    next step starts with none. `blocked` says why nothing starts: members know of epochs that the ledger forgot,
+    and are asked what they show; `mixed` that they all answered, and do not show one release.
     """
 
     name: str
@@ -215,6 +243,7 @@ class Environment:
     barred: frozenset[int] = frozenset()
     members: Mapping[str, Member] = field(default_factory=dict)
     holds: tuple[Hold, ...] = ()
+    closures: tuple[Closure, ...] = ()
     queue: tuple[Rollout, ...] = ()
     active: Rollout | None = None
     last: Rollout | None = None

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from distributor.rollout.blockers import Beside, awaited, clock, stalled
 from distributor.rollout.convergence import not_heard
+from distributor.rollout.gates import GateKind, shut
 from distributor.rollout.state import SILENT_AFTER, Environment, Requirement, Rollout, RolloutState
 from distributor.rollout.step import answer_of
 
@@ -41,15 +42,26 @@ def _of_active(state: Environment, rollout: Rollout, now: datetime, beside: Besi
 
 
 def _of_converged(state: Environment, rollout: Rollout, now: datetime, beside: Beside) -> str:
-    if state.holds:
-        holds = [
-            f"the hold of {hold.owner}{f' until {clock(hold.until)}' if hold.until else ''} ({hold.reason})"
-            for hold in state.holds
-        ]
-        return f"{_list(holds)} to end; every required member has staged release {rollout.release}"
+    if kept := _gates(state, rollout, now):
+        return f"{kept}; every required member has staged release {rollout.release}"
     if quiet := not_heard(state, rollout, now):
         return f"{_each(state, rollout, quiet, now, beside)} to be heard of before the flip{_until(rollout)}"
     return f"the decision to flip to release {rollout.release}"
+
+
+def _gates(state: Environment, rollout: Rollout, now: datetime) -> str:
+    shut_ones = shut(state, rollout, now)
+    ends = [
+        f"the hold of {hold.owner}{f' until {clock(hold.until)}' if hold.until else ''} ({hold.reason})"
+        for hold in state.holds
+    ]
+    ends += [
+        f"its closure{f' until {clock(gate.until)}' if gate.until else ''} ({gate.what})"
+        for gate in shut_ones
+        if gate.kind is GateKind.CLOSURE
+    ]
+    needed = [gate.what for gate in shut_ones if gate.kind is GateKind.APPROVAL]
+    return " and ".join([*([f"{_list(ends)} to end"] if ends else []), *needed])
 
 
 def _of_idle(state: Environment) -> str:

@@ -15,12 +15,13 @@ from typing import Any
 
 import pytest
 
-from distributor.rollout import flipping, member, membership, protocol, reverting, staging, step
+from distributor.rollout import flipping, happenings, member, membership, protocol, reverting, staging, step
 from distributor.rollout.commands import Abandon, Command, Flip, Output, Revert, Stage
 from distributor.rollout.events import Event, RefusalReason, Tick
+from distributor.rollout.happenings import Happening
 from distributor.rollout.member import Load, Outcome, Reply, ReplyKind
 from distributor.rollout.member_row import MemberRow, Slot, SlotIdentity, other
-from distributor.rollout.protocol import Cell, Happening, Phase
+from distributor.rollout.protocol import Cell, Phase
 from distributor.rollout.state import Cause, Environment, Requirement, RolloutState
 from distributor.rollout.step import Step, everyone
 from tests.rollout import restores
@@ -151,7 +152,7 @@ def _no_floor(patch: pytest.MonkeyPatch) -> None:
 
 
 def _reports_without_epoch(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(protocol, "is_of", lambda rollout, report: rollout is not None)
+    patch.setattr(happenings, "is_of", lambda rollout, report: rollout is not None)
     patch.setattr(protocol, "misfit", lambda rollout, report: "")
 
 
@@ -237,7 +238,7 @@ def _the_ledger_is_believed(patch: pytest.MonkeyPatch) -> None:
 
 
 def _an_epoch_is_an_identity(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(protocol, "is_of", lambda rollout, report: rollout is not None and rollout.epoch == report.epoch)
+    patch.setattr(happenings, "is_of", lambda rollout, report: rollout is not None and rollout.epoch == report.epoch)
 
 
 def _no_leap_and_no_reissue(patch: pytest.MonkeyPatch) -> None:

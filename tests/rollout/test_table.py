@@ -9,6 +9,8 @@ import pytest
 from distributor.rollout.diagram import page
 from distributor.rollout.events import (
     Aborted,
+    Approved,
+    ClosuresTold,
     Detached,
     Event,
     Flipped,
@@ -16,6 +18,7 @@ from distributor.rollout.events import (
     HoldPlaced,
     HoldReleased,
     MembersConfigured,
+    Pinned,
     Progress,
     RefusalReason,
     Refused,
@@ -24,9 +27,21 @@ from distributor.rollout.events import (
     Settled,
     Staged,
     Tick,
+    Unpinned,
 )
-from distributor.rollout.protocol import TABLE, Happening, Phase, classify, decide, ignore, phase_of
-from distributor.rollout.state import Cause, Clock, Environment, Expected, Requirement, Rollout, RolloutState, Timing
+from distributor.rollout.happenings import Happening, classify
+from distributor.rollout.protocol import TABLE, Phase, decide, ignore, phase_of
+from distributor.rollout.state import (
+    Cause,
+    Clock,
+    Closure,
+    Environment,
+    Expected,
+    Requirement,
+    Rollout,
+    RolloutState,
+    Timing,
+)
 from distributor.rollout.waiting import waiting_for
 from tests.rollout.transcript import START, Transcript
 
@@ -84,6 +99,12 @@ def events(world: Transcript) -> list[Event]:
     some: list[Event] = [Tick(START, "t"), Tick(FAR, "t"), HoldPlaced(START, "qa", ""), HoldReleased(START)]
     some += [Aborted(START, "o", "", "f"), Aborted(START, "o", "", "f", "x1"), Detached(START, "a", "o", "", "f")]
     some.append(MembersConfigured(START, {"a": Requirement.OPTIONAL, "c": Requirement.REQUIRED}, follow=False))
+    some += [
+        Approved(START, "x1", "kim", ""),
+        Approved(START, "none", "kim", ""),
+        ClosuresTold(START, (Closure(START, FAR, "closed"),)),
+    ]
+    some += [Pinned(START, "ann", "audit"), Unpinned(START, "ann")]
     for cause in Cause:
         expected = {name: Expected("c2", "m") for name in "ab"}
         wanted = Rollout("n", 2, cause, "o", "", START, frozenset("ab"), frozenset(), expected, Timing())
@@ -121,7 +142,10 @@ def test_a_step_leads_only_where_its_cell_says_and_every_declared_way_is_taken()
             again, outputs = decide(world.state, event)
             assert (again, outputs) == (after, decide(world.state, event)[1])
     seldom = {cell for cell in TABLE if cell not in taken and TABLE[cell].do is not ignore}
-    assert seldom == {(Happening.CALL_OFF, phase) for phase in Phase if phase is not Phase.IDLE}
+    assert seldom == {
+        *((Happening.CALL_OFF, phase) for phase in Phase if phase is not Phase.IDLE),
+        *((Happening.APPROVE, phase) for phase in (Phase.FLIPPING, Phase.REVERTING)),
+    }
 
 
 def test_a_detach_names_the_only_required_member() -> None:
