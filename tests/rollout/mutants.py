@@ -153,7 +153,7 @@ def _no_floor(patch: pytest.MonkeyPatch) -> None:
 
 def _reports_without_epoch(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(happenings, "is_of", lambda rollout, report: rollout is not None)
-    patch.setattr(protocol, "misfit", lambda rollout, report: "")
+    patch.setattr(happenings, "misfit", lambda rollout, report: "")
 
 
 def _pipelining(patch: pytest.MonkeyPatch) -> None:
@@ -234,7 +234,7 @@ def _joins_without_a_fence(patch: pytest.MonkeyPatch) -> None:
 
 
 def _the_ledger_is_believed(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(protocol, "_is_ahead", lambda state, report: False)
+    patch.setattr(happenings, "_is_ahead", lambda state, report: False)
 
 
 def _an_epoch_is_an_identity(patch: pytest.MonkeyPatch) -> None:
