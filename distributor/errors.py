@@ -96,6 +96,10 @@ class RefusedError(DistributorError):
     exit_code = 11
 
 
+class NotThereError(RefusedError):
+    """What was asked for does not exist."""
+
+
 class RuleFailedError(RefusedError):
     """Quality rules refuse a release: nothing was published, and its keys stay where they are."""
 

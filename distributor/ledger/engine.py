@@ -31,12 +31,12 @@ def parse_url(url: str) -> URL:
     return parsed.set(drivername="postgresql+psycopg")
 
 
-def ledger_engine(url: str) -> Engine:
-    """A small pool of connections, opened on first use. Raises ConfigError for a URL of another kind."""
+def ledger_engine(url: str, *, connections: int = 12) -> Engine:
+    """A pool of at most so many connections, opened on first use. Raises ConfigError for a URL of another kind."""
     return create_engine(
         parse_url(url),
-        pool_size=4,
-        max_overflow=8,
+        pool_size=connections // 3,
+        max_overflow=connections - connections // 3,
         connect_args={
             "connect_timeout": 5,
             "application_name": "distributor",
