@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -10,50 +9,23 @@ import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from distributor.cli.desk import Desk
+from distributor.demo.estate_config import EnvironmentPlan, SystemPlan, config_text
 from distributor.demo.readers import Place
-from distributor.demo.tables import Table
 from distributor.errors import DistributorError, UsageError
 from distributor.local.broker import LocalBroker, choose_broker
 from distributor.local.mariadb import LocalMariaDB
 from distributor.local.postgresql import LocalPostgreSQL
-from distributor.local.processes import machine_environment, owned
+from distributor.local.processes import free_port, machine_environment, owned
 from distributor.local.redis import LocalRedis
 from distributor.local.supervised import Supervised
 
 _NO_BROKER_YET = "amqp://127.0.0.1:1/"
-
-
-@dataclass(frozen=True, slots=True)
-class SystemPlan:
-    """A system: its adapter, and dataset → the name of its own table; or all of its tables as the config has them
-    (`mapping`), as its users know them (`facts`), and its `options`. None of these: every dataset as it is."""
-
-    name: str
-    adapter: str
-    tables: Mapping[str, str] = field(default_factory=dict)
-    required: bool = True
-    mapping: str = ""
-    facts: tuple[Table, ...] = ()
-    options: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class EnvironmentPlan:
-    """An environment: who is in it, and how it behaves. Durations as the config writes them; `more` are others."""
-
-    name: str
-    follow: str
-    systems: tuple[SystemPlan, ...]
-    keep_previous: str = "0s"
-    flip_lead: str = "30ms"
-    more: Mapping[str, str] = field(default_factory=dict)
 
 
 class Estate:
@@ -81,6 +53,7 @@ class Estate:
         self.config = self.state / "distributor.toml"
         self.master_url = ""
         self.ledger_url = ""
+        self.listen = f"127.0.0.1:{free_port()}"
         self.postgresql = LocalPostgreSQL(self.state / "postgresql", durable=durable)
         self.apart = {name: LocalPostgreSQL(self.state / f"postgresql_{name}", durable=durable) for name in apart}
         self.broker: LocalBroker | None = None
@@ -252,7 +225,19 @@ class Estate:
 
     def _write_config(self, broker_url: str) -> None:
         self.config.touch(mode=0o600)
-        self.config.write_text(self._toml(broker_url))
+        self.config.write_text(
+            config_text(
+                self.environments,
+                master=self.master_url,
+                ledger=self.ledger_url,
+                broker=broker_url,
+                quiet_period=self._quiet_period,
+                datasets=self._datasets,
+                references=self._references,
+                member_url=self._member_url,
+                listen=self.listen,
+            )
+        )
 
     def _spawn(
         self, name: str, words: list[str], config: Path | None = None, variables: Mapping[str, str] | None = None
@@ -286,41 +271,3 @@ class Estate:
             case "redis":
                 return self.redis.url() if self.redis and self.redis.port else "redis://nowhere"
         return self.server(database).url(database)
-
-    def _dataset(self, name: str, table: str) -> str:
-        named = ", ".join(f'{column} = "{target}"' for column, target in self._references.get(name, {}).items())
-        return f'[master.datasets.{name}]\ntable = "public.{table}"\nreferences = {{{named}}}'
-
-    def _toml(self, broker_url: str) -> str:
-        text = json.dumps
-        lines = [
-            "[master]",
-            f"url = {text(self.master_url)}",
-            f"quiet_period = {text(self._quiet_period)}",
-            *(self._dataset(name, table) for name, table in self._datasets.items()),
-            f"[ledger]\nurl = {text(self.ledger_url)}",
-            f"[broker]\nurl = {text(broker_url)}",
-            '[store]\npath = "store"',
-        ]
-        for plan in self.environments:
-            lines += [
-                f"[environments.{plan.name}]",
-                f'follow = "{plan.follow}"',
-                f'keep_previous = "{plan.keep_previous}"',
-                f'flip_lead = "{plan.flip_lead}"',
-                *(f'{name} = "{value}"' for name, value in plan.more.items()),
-            ]
-            for system in plan.systems:
-                lines += [
-                    f"[environments.{plan.name}.systems.{system.name}]",
-                    f'adapter = "{system.adapter}"',
-                    f"url = {text(self._member_url(plan, system))}",
-                    f"required = {text(system.required)}",
-                ]
-                if system.options:
-                    lines.append(f"options = {{{system.options.format(environment=plan.name)}}}")
-        for system in {system.name: system for plan in self.environments for system in plan.systems}.values():
-            lines.append(system.mapping)
-            for dataset, table in system.tables.items():
-                lines += [f"[[systems.{system.name}.tables]]", f'dataset = "{dataset}"', f'into = "{table}"']
-        return "\n".join(lines) + "\n"

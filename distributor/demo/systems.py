@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from distributor.demo.estate import EnvironmentPlan, SystemPlan
+from distributor.demo.estate_config import EnvironmentPlan, SystemPlan
 from distributor.demo.tables import Table, columns
 
 PROD, UAT = "prod", "uat"

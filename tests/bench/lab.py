@@ -14,7 +14,8 @@ import psycopg
 
 from distributor.demo import catalogue
 from distributor.demo.catalogue import DATASETS, Batch
-from distributor.demo.estate import EnvironmentPlan, Estate, SystemPlan
+from distributor.demo.estate import Estate
+from distributor.demo.estate_config import EnvironmentPlan, SystemPlan
 from distributor.demo.readers import Line
 from distributor.demo.watching import LedgerView, settled
 from distributor.rollout.state import Rollout

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from distributor.demo.catalogue import DATASETS
-from distributor.demo.estate import SystemPlan
+from distributor.demo.estate_config import SystemPlan
 
 ENVIRONMENT = "prod"
 TABLES = {dataset: dataset for dataset in DATASETS}

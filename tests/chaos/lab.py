@@ -20,7 +20,8 @@ import psycopg
 from distributor.demo import catalogue
 from distributor.demo.catalogue import DATASETS
 from distributor.demo.checks import Compared, compare, master_lines
-from distributor.demo.estate import EnvironmentPlan, Estate
+from distributor.demo.estate import Estate
+from distributor.demo.estate_config import EnvironmentPlan
 from distributor.demo.readers import Place
 from distributor.local.postgresql import LocalPostgreSQL
 from distributor.local.rabbitmq import LocalRabbitMQ

@@ -19,7 +19,8 @@ import pyarrow.parquet as pq
 import pytest
 from psycopg import sql
 
-from distributor.demo.estate import EnvironmentPlan, Estate, SystemPlan
+from distributor.demo.estate import Estate
+from distributor.demo.estate_config import EnvironmentPlan, SystemPlan
 from distributor.demo.readers import Place
 from tests.replay import history
 from tests.replay.test_history import STEP_SECONDS, ask

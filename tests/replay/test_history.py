@@ -16,7 +16,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from distributor.demo.estate import EnvironmentPlan, Estate, SystemPlan
+from distributor.demo.estate import Estate
+from distributor.demo.estate_config import EnvironmentPlan, SystemPlan
 from distributor.demo.readers import Place
 from tests.replay import history
 from tests.replay.history import Step

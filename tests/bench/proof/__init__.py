@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from distributor.demo.estate import SystemPlan
+from distributor.demo.estate_config import SystemPlan
 from tests.bench.figures import Figure
 from tests.bench.growth import rows_for
 from tests.bench.lab import ALL_TABLES, running_lab
