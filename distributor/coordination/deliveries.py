@@ -21,8 +21,10 @@ from distributor.coordination.unfit import ask_again, hear_unfit
 from distributor.errors import DistributorError, MessageError
 from distributor.ledger import deadletters, inbox, progress
 from distributor.ledger.engine import first_line, transaction
+from distributor.ledger.storable import text
 from distributor.messaging.amqp import patient
 from distributor.messaging.finishing import in_thread
+from distributor.requests.calls import note_call
 from distributor.settings import Settings
 from distributor.store.base import Store
 from distributor.telemetry.clock import now
@@ -38,6 +40,7 @@ from distributor.wire.messages import (
     RefusedReport,
     ReleaseAnnounced,
     StalledReport,
+    TriggerCall,
     UnfitReport,
 )
 
@@ -48,7 +51,7 @@ _log = logger("coordinator")
 
 
 class Deliveries:
-    """Handlers for the coordinator's two queues. `after` hears of every step, in a worker thread."""
+    """Handlers for the coordinator's queues. `after` hears of every step, in a worker thread."""
 
     def __init__(self, engine: Engine, settings: Settings, store: Store, after: AfterStep) -> None:
         self._engine = engine
@@ -59,16 +62,29 @@ class Deliveries:
 
     async def work(self, delivery: AbstractIncomingMessage, arrived_at: datetime) -> None:
         """A report or an announcement. What can never be processed becomes a dead letter; nothing is ever lost."""
+        await self._work(delivery, arrived_at, topology.COORDINATOR_QUEUE, self._process)
+
+    async def call(self, delivery: AbstractIncomingMessage, arrived_at: datetime) -> None:
+        """A call of a trigger, by whoever sent it; as `work`."""
+        await self._work(delivery, arrived_at, topology.TRIGGER_QUEUE, self._called)
+
+    async def _work(
+        self,
+        delivery: AbstractIncomingMessage,
+        arrived_at: datetime,
+        queue: str,
+        process: Callable[[Received, bytes, datetime], None],
+    ) -> None:
         try:
             received = await _read(delivery)
-            await patiently(self._process, received, delivery.body, arrived_at)
+            await patiently(process, received, delivery.body, arrived_at)
         except MessageError as error:
-            await self._bury(delivery, error.what)
+            await self._bury(delivery, queue, error.what)
         except DistributorError as error:
-            await self._bury(delivery, str(error))
+            await self._bury(delivery, queue, str(error))
         except Exception as error:  # noqa: BLE001 - a message that breaks the code must not come back for ever
             _log.exception("message broke the coordinator", message_id=delivery.message_id)
-            await self._bury(delivery, f"{type(error).__name__}: {first_line(error)}")
+            await self._bury(delivery, queue, f"{type(error).__name__}: {first_line(error)}")
         await _acknowledge(delivery)
 
     async def bury(self, delivery: AbstractIncomingMessage, arrived_at: datetime) -> None:
@@ -76,8 +92,7 @@ class Deliveries:
         await self._keep(delivery, topology.DEAD_QUEUE, lambda: dead_lettered(delivery, arrived_at))
         await _acknowledge(delivery)
 
-    async def _bury(self, delivery: AbstractIncomingMessage, reason: str) -> None:
-        origin = topology.COORDINATOR_QUEUE
+    async def _bury(self, delivery: AbstractIncomingMessage, origin: str, reason: str) -> None:
         await self._keep(delivery, origin, lambda: refused_here(delivery, origin, reason, now()))
 
     async def _keep(
@@ -167,6 +182,19 @@ class Deliveries:
         with transaction(self._engine) as conn:
             if inbox.first_time(conn, received.id, report.TYPE, at, received.traceparent):
                 hear_unfit(conn, self._settings, self._store, report)
+
+    def _called(self, received: Received, _: bytes, at: datetime) -> None:
+        call = received.message
+        if not isinstance(call, TriggerCall):
+            raise MessageError(f"a {call.TYPE} calls no trigger")
+        # Ids of strangers need not differ from ours, nor from those of another stranger.
+        event = text(f"{received.source} {received.id}")
+        with transaction(self._engine) as conn:
+            if not inbox.first_time(conn, event, call.TYPE, at, received.traceparent):
+                return
+            by, reason, source = text(call.by), text(call.reason), text(received.source)
+            detail = {"source": source, "message": text(received.id)}
+            note_call(conn, self._settings, call.environment, call.trigger, by=by, reason=reason, at=at, detail=detail)
 
     def _check_member(self, report: MemberReport | AuditedReport | StalledReport | UnfitReport) -> None:
         environment = self._settings.environments.get(report.environment)

@@ -1,4 +1,4 @@
-"""What ends an environment's pause: a step that changed it."""
+"""What ends an environment's pause: a step that changed it, or another time that it waits for."""
 
 from __future__ import annotations
 
@@ -21,8 +21,12 @@ class Nudge:
         self._state = state
         self._given.set()
 
+    def again(self) -> None:
+        """Ends the pause without a step: what it waits for may have changed."""
+        self._given.set()
+
     async def wait(self, at_most: timedelta) -> Environment | None:
-        """The newest state given, as soon as there is one; None when there was none for so long."""
+        """The newest state given, as soon as there is one; None when there was none for so long, or after `again`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(at_most.total_seconds()):
                 await self._given.wait()

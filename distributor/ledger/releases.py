@@ -37,6 +37,15 @@ class ReleaseRecord:
     traceparent: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Since:
+    """The releases after one: their rows together, and when the first and the last of them were made."""
+
+    rows: int
+    first_at: datetime
+    last_at: datetime
+
+
 def publish_lock(conn: Connection) -> None:
     """Waits until no other publisher is at work, and keeps others out until this transaction ends."""
     conn.execute(select(func.pg_advisory_xact_lock(_PUBLISH_LOCK)))
@@ -102,6 +111,20 @@ def releases(conn: Connection, limit: int = 50, before: int | None = None) -> li
     if before is not None:
         query = query.where(table.c.number < before)
     return [_record(row) for row in conn.execute(query)]
+
+
+def since(conn: Connection, number: int) -> Since | None:
+    """What came after a release; None when it is the newest."""
+    query = select(func.sum(table.c.rows), func.min(table.c.created_at), func.max(table.c.created_at))
+    rows, first_at, last_at = conn.execute(query.where(table.c.number > number)).one()
+    return None if rows is None else Since(int(rows), first_at, last_at)
+
+
+def made_by(conn: Connection, at: datetime) -> ReleaseRecord | None:
+    """The newest release made at or before a time; None when there was none yet."""
+    query = select(table).where(table.c.created_at <= at).order_by(table.c.number.desc()).limit(1)
+    row = conn.execute(query).one_or_none()
+    return _record(row) if row else None
 
 
 def manifests(conn: Connection, numbers: Collection[int]) -> dict[int, str | None]:

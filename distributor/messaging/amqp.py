@@ -56,13 +56,14 @@ class Broker:
         channel.close_callbacks.add(self._on_close)
 
     async def declare(self, members: Iterable[tuple[str, str]]) -> None:
-        """Exchanges, the coordinator's and the dead letters' queue, and one queue per (environment, system).
+        """Exchanges, the queues of coordinators, calls and dead letters, and one queue per (environment, system).
 
         Raises ConfigError when something of the same name but another kind is there, UnreachableError.
         """
         queues = [
             topology.dead_queue(),
             topology.coordinator_queue(),
+            topology.trigger_queue(),
             *(topology.member_queue(environment, system) for environment, system in members),
         ]
         async with self._reachable():

@@ -24,6 +24,7 @@ from distributor.wire.messages import (
     TYPES,
     AuditCommand,
     ReleaseAnnounced,
+    TriggerCall,
 )
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -78,11 +79,18 @@ def asyncapi() -> dict[str, Any]:
                 "messages": _references([ReleaseAnnounced.TYPE]),
                 "bindings": _exchange(topology.RELEASES),
             },
+            "triggers": {
+                "address": topology.TRIGGER_KEY,
+                "description": 'Anybody may publish here; triggers with on = "message" are called by it.',
+                "messages": _references([TriggerCall.TYPE]),
+                "bindings": _exchange(topology.TRIGGERS),
+            },
         },
         "operations": {
             "command": _operation("send", "commands", "The coordinator tells a member what to do."),
             "hear": _operation("receive", "reports", "The coordinator hears what members did."),
             "announce": _operation("send", "releases", "The publisher made a release."),
+            "call": _operation("receive", "triggers", "A program outside starts a rollout."),
         },
         "components": {"messages": {name: _message(name) for name in TYPES}},
     }

@@ -76,7 +76,7 @@ class Trigger(Section):
         description="change: a new release; schedule: a time; message: an event on the broker, or a call of the API"
     )
     quiet_period: Duration | None = Field(
-        default=None, description="change: when no release was made for this long; default: at once"
+        default=None, description="change: when no release was made for this long; with none of the three: at once"
     )
     max_delay: Duration | None = Field(
         default=None, description="change: at the latest this long after the first release that is not shown"

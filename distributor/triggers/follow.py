@@ -1,4 +1,4 @@
-"""Which releases an environment takes by itself. Pure."""
+"""Which release automation may ask for. Pure."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from datetime import datetime
 from distributor.rollout.state import Cause, Environment, RolloutState
 
 
-def wanted(environment: Environment, head: int, made_at: datetime) -> int | None:
-    """The release that automation should ask for; None when there is nothing to ask for. `made_at`: when it was made.
-
-    An environment follows only the newest release: not one that was reverted here (barred), not while it is pinned by
-    a rollback, not twice, and not one that an operator passed over by deploying an older one.
-    """
-    return head if lags(environment, head) and not hindrance(environment, head, made_at) else None
+def on_its_way(environment: Environment) -> int:
+    """The newest release that is shown, under way or queued."""
+    known = [environment.shown, *(r.release for r in environment.queue)]
+    if environment.active:
+        known.append(environment.active.release)
+    return max(known)
 
 
 def lags(environment: Environment, head: int) -> bool:
-    """Whether it follows, and the newest release is neither shown nor on its way."""
-    on_its_way = [r.release for r in environment.queue]
-    if environment.active:
-        on_its_way.append(environment.active.release)
-    return environment.follow and head > max([environment.shown, *on_its_way])
+    """Whether the newest release is neither shown nor on its way."""
+    return head > on_its_way(environment)
 
 
 def hindrance(environment: Environment, head: int, made_at: datetime) -> str:
-    """Why automation may not ask for the newest release here, in a sentence; empty when it may."""
+    """Why automation may not ask for the newest release here, in a sentence; empty when it may.
+
+    Not one that was reverted here (barred), not while the environment is pinned by a rollback, and not one that an
+    operator passed over by deploying an older one. `made_at`: when the release was made.
+    """
     if environment.blocked or environment.pinned:
         return environment.blocked or environment.pinned
     if head in environment.barred:

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from distributor.ledger import releases, rollouts, timeline
+from distributor.ledger import releases, rollouts, timeline, triggers
 from distributor.rollout.blockers import Blocker, Reason, clock
 from distributor.rollout.state import Environment
 from distributor.triggers.follow import hindrance, lags
@@ -24,7 +24,7 @@ def not_followed(conn: Connection, state: Environment, head: releases.ReleaseRec
     if not state.follow and not state.active and not state.queue and state.shown < head.number:
         what = f'{state.name} follows no release by itself (follow = "manual"): release {head.number} is there'
         return Blocker(Reason.NOT_FOLLOWED, state.name, what, head.created_at, (deploy,))
-    if not lags(state, head.number):
+    if not state.follow or not lags(state, head.number):
         return None
 
     def because(why: str, since: datetime | None = None, helps: str = deploy) -> Blocker:
@@ -40,7 +40,14 @@ def not_followed(conn: Connection, state: Environment, head: releases.ReleaseRec
     if told and told.at > (tries.newest or head.created_at) and told.text.startswith(f"release {head.number} "):
         return because(told.text.partition(": ")[2], told.at, "distributor check")
     if tries.newest is None:
-        return None
+        waits = waiting(conn, state.name)
+        return because(f"it {waits}", head.created_at) if waits else None
     times = "once" if tries.count == 1 else f"{tries.count} times"
     again = clock(tries.newest + pause_after(tries.count))
     return because(f"it was tried {times} in vain, and is tried again from {again} on", tries.newest)
+
+
+def waiting(conn: Connection, environment: str) -> str:
+    """What the environment's triggers wait for before they ask, as in `waits for quiet until 14:02:15 UTC`."""
+    found = [str(row.detail.get("waits") or "") for row in triggers.rows(conn, environment).values()]
+    return "; ".join(waits for waits in found if waits.startswith("waits "))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import ClassVar, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from distributor.model.certificate import Bucket
 from distributor.model.unfit import Unfit
@@ -26,6 +26,19 @@ class ReleaseAnnounced(Message):
     release: int
     manifest: str
     rows: int
+
+
+class TriggerCall(Message):
+    """Take an environment to the newest release, by a trigger of its own that is on = "message".
+
+    `by` and `reason` are kept in the audit. Anybody may send it; the same event (`source` and `id`) calls once.
+    """
+
+    TYPE = "pd.trigger.call.v1"
+    environment: str = Field(min_length=1, max_length=40)
+    trigger: str = Field(min_length=1, max_length=40)
+    by: str = Field(min_length=1, max_length=200)
+    reason: str = Field(min_length=1, max_length=2000)
 
 
 class MemberCommand(Message):
@@ -274,5 +287,5 @@ REPORTS: tuple[type[MemberReport], ...] = (
     SettledReport,
 )
 NOTICES: tuple[type[Message], ...] = (StalledReport, UnfitReport, AuditedReport)
-_ALL: tuple[type[Message], ...] = (ReleaseAnnounced, *COMMANDS, AuditCommand, *REPORTS, *NOTICES)
+_ALL: tuple[type[Message], ...] = (ReleaseAnnounced, *COMMANDS, AuditCommand, *REPORTS, *NOTICES, TriggerCall)
 TYPES: dict[str, type[Message]] = {message.TYPE: message for message in _ALL}

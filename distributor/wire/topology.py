@@ -10,9 +10,12 @@ from dataclasses import dataclass, field
 COMMANDS = "pd.commands"
 REPORTS = "pd.reports"
 RELEASES = "pd.releases"
+TRIGGERS = "pd.triggers"
 DEAD = "pd.dead"
 
 COORDINATOR_QUEUE = "pd.coordinator"
+TRIGGER_QUEUE = "pd.trigger-calls"
+TRIGGER_KEY = "call"
 DEAD_QUEUE = "pd.dead-letters"
 DEAD_REASON = "x-reason"
 DEAD_ORIGIN = "x-origin"
@@ -37,6 +40,7 @@ EXCHANGES: tuple[tuple[str, str], ...] = (
     (COMMANDS, "direct"),
     (REPORTS, "direct"),
     (RELEASES, "fanout"),
+    (TRIGGERS, "direct"),
     (DEAD, "fanout"),
 )
 
@@ -73,6 +77,11 @@ def command_queue_binding(queue: str) -> tuple[str, str] | None:
 def coordinator_queue() -> Queue:
     """Reports of all members and announcements of releases; any number of coordinators share it."""
     return Queue(COORDINATOR_QUEUE, ((REPORTS, "report"), (RELEASES, "")), dict(_QUORUM))
+
+
+def trigger_queue() -> Queue:
+    """Calls of triggers, from whoever may publish; any number of coordinators share it."""
+    return Queue(TRIGGER_QUEUE, ((TRIGGERS, TRIGGER_KEY),), dict(_QUORUM))
 
 
 def dead_queue() -> Queue:
