@@ -16,7 +16,7 @@ from consumers.worker import Worker
 from distributor.errors import MessageError
 from distributor.rollout.state import ALIVE_EVERY
 from distributor.settings import Settings
-from distributor.store.directory import DirectoryStore
+from distributor.store.editions import opened
 from distributor.telemetry import clock
 from distributor.telemetry.logs import logger
 from distributor.wire import topology
@@ -51,7 +51,8 @@ class Consumer:
         self._line = Line(
             settings.broker.url, queue, self._take, self._connected, name=f"consumer {environment}.{system}"
         )
-        mapping, store = settings.mapping(system), DirectoryStore(settings.resolve(settings.store.path))
+        store, masking = opened(settings, environment)
+        mapping = settings.mapping(system).under(masking)
         audit, reporter = settings.environment(environment).audit, Reporter(self._line, environment, system)
         self._auditor = Auditor(
             environment=environment,

@@ -99,6 +99,8 @@ def publish(desk: Desk, dry_run: DryRun = False) -> Published:
 
     with _heard(desk) as hear:
         result = make_release(desk.settings, desk.store, dry_run=dry_run, progress=hear)
+    for policy, why in result.unmasked.items():
+        desk.say(f"release {result.release} has no edition under {policy}: {why}")
     if result.release is not None and not dry_run:
         desk.note("publish", release=result.release, rows=result.rows)
     return Published(

@@ -142,6 +142,8 @@ def _publish(publisher: Publisher, obstacle: _Obstacle, scans: frozenset[str]) -
         _log.info("published", release=result.release, rows=result.rows, seconds=seconds)
         for dataset, changes in result.restarts.items():
             _log.warning("another shape, with all its rows", release=result.release, dataset=dataset, changes=changes)
+    for policy, why in result.unmasked.items():
+        _log.warning("no edition was made", release=result.release, policy=policy, why=why)
     for finding in result.judged.findings:
         what = "held back" if finding.on_fail == "quarantine" else "published although a rule fails"
         _log.warning(what, dataset=finding.dataset, rule=finding.rule, rows=finding.rows, why=str(finding))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from distributor.ledger.tables import quarantine as table
@@ -20,7 +21,7 @@ Key = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class HeldRow:
-    """`key` is the row's, as canonical texts. `release` was being made when it was held back first.
+    """`key` is the row's, as canonical texts. `release` was being made, or taken, when it did not fit the last time.
 
     `system` is "" and `table` the dataset where the row is held back from every environment; `why` is half a sentence
     like that of `model.unfit.Unfit`. `let_pass`: the reason for which it may go out once as it is.
@@ -57,7 +58,7 @@ class HeldRow:
 
 _COLUMNS = [table.c[name] for name in HeldRow.__dataclass_fields__]
 _KEY = ("environment", "dataset", "key")
-_KEPT = (*_KEY, "release", "since", "let_pass")
+_KEPT = (*_KEY, "since", "let_pass")
 
 
 def hold(conn: Connection, entries: Iterable[HeldRow]) -> None:
@@ -68,7 +69,11 @@ def hold(conn: Connection, entries: Iterable[HeldRow]) -> None:
         value["value"] = shortened(value["value"])
     if values:
         statement = insert(table)
-        news = {name: statement.excluded[name] for name in HeldRow.__dataclass_fields__ if name not in _KEPT}
+        news: dict[str, Any] = {
+            name: statement.excluded[name] for name in HeldRow.__dataclass_fields__ if name not in _KEPT
+        }
+        # Reports come late: one of a former release says nothing of what the row has become since.
+        news["release"] = func.greatest(table.c.release, statement.excluded.release)
         conn.execute(statement.on_conflict_do_update(index_elements=list(_KEY), set_=news), values)
 
 
@@ -87,6 +92,11 @@ def held(
 def let_go(conn: Connection, environment: str, dataset: str, keys: Collection[Key]) -> int:
     """These rows are held back no longer; returns how many were."""
     return sum(conn.execute(delete(table).where(_of(environment, dataset, key))).rowcount for key in keys)
+
+
+def let_all_go(conn: Connection, environment: str) -> None:
+    """No row is held back from this environment any longer."""
+    conn.execute(delete(table).where(table.c.environment == environment))
 
 
 def let_pass(conn: Connection, dataset: str, keys: Collection[Key], reason: str) -> None:

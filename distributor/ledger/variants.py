@@ -1,4 +1,7 @@
-"""Variants: which manifest an environment takes for a release, where that is not the release's own."""
+"""Variants: which manifest an environment takes for a release, where that is not the release's own.
+
+An environment that sees the rows masked takes an edition of the release, or a variant of that.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from distributor.ledger.tables import variants as table
 
 
 def put(conn: Connection, environment: str, release: int, manifest: str, rows: int, at: datetime) -> None:
-    """From now on the environment takes this manifest for the release. `rows` are those held back."""
+    """From now on the environment takes this manifest for the release. `rows` are those held back; 0 for an edition."""
     statement = insert(table).values(environment=environment, release=release, manifest=manifest, rows=rows, made_at=at)
     changed = {name: statement.excluded[name] for name in ("manifest", "rows", "made_at")}
     conn.execute(statement.on_conflict_do_update(index_elements=[table.c.environment, table.c.release], set_=changed))
@@ -38,6 +41,13 @@ def manifests(conn: Connection, environment: str, numbers: Collection[int]) -> d
 def manifest(conn: Connection, environment: str, release: int) -> str | None:
     """The same of one release."""
     return manifests(conn, environment, [release])[release]
+
+
+def own(conn: Connection, environment: str, release: int) -> tuple[str, int] | None:
+    """What it takes for a release instead of the release's own manifest, and the rows held back; None: that one."""
+    query = select(table.c.manifest, table.c.rows).where(table.c.environment == environment, table.c.release == release)
+    row = conn.execute(query).one_or_none()
+    return (row.manifest, row.rows) if row else None
 
 
 def held_back(conn: Connection, environment: str) -> Mapping[int, int]:

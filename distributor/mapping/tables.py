@@ -109,14 +109,20 @@ class TableMapping(Frozen):
 
 
 class SystemMapping(Frozen):
-    """All tables of one system, in the order of the config."""
+    """All tables of one system, in the order of the config. `masking` is the version of the policy under which it sees
+    the rows, "" in clear."""
 
     system: str
     tables: tuple[TableMapping, ...]
+    masking: str = ""
 
     @property
     def version(self) -> str:
-        """The mapping's fingerprint: a changed mapping (or engine) is another content for the same release."""
+        """The mapping's fingerprint: a changed mapping (policy, engine) is another content for the same release."""
         engine = IDENTITY if all(table.plain for table in self.tables) else SQL
         written = self.model_dump_json(exclude_defaults=True)
         return hashlib.sha256(f"{engine}\n{written}".encode()).hexdigest()
+
+    def under(self, masking: str) -> SystemMapping:
+        """The same tables of rows that are masked under this version of a policy; "": in clear."""
+        return self.model_copy(update={"masking": masking}) if masking != self.masking else self

@@ -20,6 +20,7 @@ from distributor.mapping.joined import joins
 from distributor.model.manifest import ZERO, Manifest
 from distributor.publishing import image
 from distributor.publishing.carrying import Carrying
+from distributor.publishing.editions import follow
 from distributor.publishing.joining import join
 from distributor.publishing.looking import look
 from distributor.publishing.mapped import mapped
@@ -164,8 +165,10 @@ class Publisher:
             insert_release(ledger, manifest, sha256, rows=result.rows, traceparent=current_traceparent())
             record_missed(ledger, result.missed, manifest.release)
             record_restarts(ledger, result.restarts, manifest.release)
+        with watch.phase("mask"):
+            unmasked = follow(ledger, self._settings, self._store, manifest)
         self._newest = sha256, manifest
-        return replace(result, release=manifest.release, manifest=sha256)
+        return replace(result, release=manifest.release, manifest=sha256, unmasked=unmasked)
 
     def _parent(self, ledger: Connection) -> Parent:
         newest = head(ledger)

@@ -23,6 +23,7 @@ class PublishResult:
     any other change; None: nothing.
     `restarts`: datasets that begin anew in another shape → what changed. `ignored`: datasets → what is new on the
     master and left out, by their drift policy. `judged` is what the quality rules said.
+    `unmasked`: masking policies → why the release has no edition under them.
     """
 
     release: int | None
@@ -34,6 +35,7 @@ class PublishResult:
     ignored: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     judged: Judged = field(default_factory=Judged)
     missed: Mapping[str, Missed | None] = field(default_factory=dict)
+    unmasked: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:

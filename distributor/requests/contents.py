@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from distributor.errors import RefusedError
-from distributor.ledger import audit, quarantine, releases, rollouts, variants
+from distributor.errors import DistributorError, RefusedError
+from distributor.ledger import audit, quarantine, rollouts, variants
 from distributor.ledger.quarantine import HeldRow
 from distributor.mapping.compiled import Compiled, compile_system
 from distributor.model.manifest import ZERO, Manifest
 from distributor.model.unfit import Unfit, UnfitRowsError
 from distributor.requests.expectations import Content, expected
+from distributor.requests.putting_back import put_back, together, touched
+from distributor.requests.queued import Ahead
+from distributor.requests.taking import is_foreign, plain_content, taken_content
 from distributor.requests.variants import Key, made
-from distributor.rollout.state import Environment, Expected
+from distributor.rollout.state import Cause, Environment, Expected
 from distributor.settings import Settings
 from distributor.store.base import Store
-from distributor.store.chain import Chain, walk
-from distributor.store.chunks import AFTER, BEFORE
-from distributor.store.compose import net_delta
+from distributor.store.chain import walk
+from distributor.store.editions import store_of
 from distributor.telemetry.clock import now
 
 BY = "quarantine"
@@ -35,49 +38,132 @@ class Wanted:
     expected: Mapping[str, Expected]
 
 
-def shown_content(conn: Connection, store: Store, state: Environment) -> Content:
-    """What the environment shows. Raises StoreError."""
-    return Content.read(store, variants.manifest(conn, state.name, state.shown))
+def shown_content(conn: Connection, settings: Settings, store: Store, state: Environment) -> Content:
+    """What the environment shows, or would under the masking policy that it has now. Raises StoreError."""
+    return taken_content(conn, settings, store, state.name, state.shown)
 
 
 def wanted_content(
-    conn: Connection, settings: Settings, store: Store, state: Environment, number: int, systems: Iterable[str]
+    conn: Connection,
+    settings: Settings,
+    store: Store,
+    state: Environment,
+    number: int,
+    systems: Iterable[str],
+    *,
+    besides: Iterable[str] = (),
+    cause: Cause = Cause.OPERATOR,
 ) -> Wanted:
     """What an environment takes for a release, all systems alike. Rows that do not go through a mapping are held back.
 
-    What the environment showed once for the release, or is being taken to, it takes again. Raises RefusedError for an
-    unknown release, when more rows would be held back than the budget allows, or when such a row is online already;
-    StoreError.
+    `store` is the config's; the content lies in that of the environment (`store.editions.store_of`). What the
+    environment showed once for the release, or is being taken to, it takes again. `besides` are systems that have no
+    say: of one that cannot take it nothing is expected. `cause` tells what the request has to wait for. Raises
+    RefusedError for an unknown release, when more rows would be held back than the budget allows, or when such a row is
+    online already; ConfigError when a masking policy cannot be had; StoreError.
     """
     names = list(systems)
+    ahead = Ahead.of(state, cause)
+    shown = None
     if number == ZERO:
-        empty = Content(None, None)
-        return Wanted(empty, _expected(conn, settings, store, empty, names, None))
-    shown = shown_content(conn, store, state)
-    if rollouts.was_online(conn, state.name, number) or _under_way(state, number):
-        again = Content.read(store, variants.manifest(conn, state.name, number))
-        try:
-            return Wanted(again, _expected(conn, settings, store, again, names, shown))
-        except UnfitRowsError as error:
-            mend = f"{state.name} took release {number} with these rows as they are: mend the mapping."
-            raise RefusedError(error.what, where=error.where, mend=mend) from error
-    plain = Content.read(store, releases.release(conn, number).manifest)
+        content = Content(None, None)
+        here = store_of(settings, store, state.name)
+        found = _expected(conn, settings, here, state.name, content, names, None)
+    else:
+        if is_foreign(conn, settings, store, state.name, state.shown):
+            # These keys were masked otherwise. What still cannot be taken is found anew.
+            quarantine.let_all_go(conn, state.name)
+        shown = taken_content(conn, settings, store, state.name, ahead.shown)
+        _refuse_other_masking(conn, settings, store, state, ahead, number)
+        again = rollouts.was_online(conn, state.name, number) or number in ahead.promised
+        take = _again if again else _anew
+        content, found = take(conn, settings, store, state, number, names, shown)
+    for system in besides:
+        with suppress(DistributorError):
+            here = store_of(settings, store, state.name)
+            found |= _expected(conn, settings, here, state.name, content, [system], shown)
+    return Wanted(content, found)
+
+
+def _again(
+    conn: Connection,
+    settings: Settings,
+    store: Store,
+    state: Environment,
+    number: int,
+    names: list[str],
+    shown: Content,
+) -> tuple[Content, dict[str, Expected]]:
+    here = store_of(settings, store, state.name)
+    content = taken_content(conn, settings, store, state.name, number)
+    _note_taken(conn, settings, state.name, content)
+    try:
+        return content, _expected(conn, settings, here, state.name, content, names, shown)
+    except UnfitRowsError as error:
+        mend = f"{state.name} took release {number} with these rows as they are: mend the mapping."
+        raise RefusedError(error.what, where=error.where, mend=mend) from error
+
+
+def _anew(
+    conn: Connection,
+    settings: Settings,
+    store: Store,
+    state: Environment,
+    number: int,
+    names: list[str],
+    shown: Content,
+) -> tuple[Content, dict[str, Expected]]:
+    here = store_of(settings, store, state.name)
+    plain = plain_content(conn, settings, store, state.name, number)
     assert plain.manifest is not None
-    held = _to_put_back(store, plain, shown, _still_held(conn, store, state.name, plain))
+    held = _still_held(conn, settings, store, state.name, plain)
+    back = together(_put_back(settings, here, state.name, plain, shown, held))
     why = ""
     for _ in range(_ROUNDS):
         content = plain
-        if held:
-            _check_budget(settings, state.name, held, plain.manifest, why)
-            content = _variant(conn, settings, store, state, plain, shown, held, names)
+        if back:
+            _check_budget(settings, state.name, back, plain.manifest, why)
+            content = _variant(conn, settings, here, state, plain, shown, back, names)
         else:
             variants.forget(conn, state.name, number)
+            _note_taken(conn, settings, state.name, plain)
         try:
-            return Wanted(content, _expected(conn, settings, store, content, names, shown))
+            return content, _expected(conn, settings, here, state.name, content, names, shown)
         except UnfitRowsError as error:
-            held = _with(conn, state.name, number, error, held)
-            why = str(error)
+            system = error.where.removeprefix("systems.")
+            new = [HeldRow.of(row, state.name, system, number, now()) for row in error.rows]
+            parts = _put_back(settings, here, state.name, plain, shown, new)
+            _refuse_what_is_online(shown, new, parts)
+            if (more := together([back, *parts])) == back:
+                mend = "These rows cannot be held back: mend them."
+                raise RefusedError(error.what, where=error.where, mend=mend) from error
+            back, why = more, str(error)
+            hold_back(conn, state.name, system, number, error.rows)
+            record = audit.AuditRecord(now(), BY, "held rows back", why, state.name, {"release": number})
+            audit.record(conn, record)
     raise RefusedError(f"rows of release {number} still do not fit after {_ROUNDS} rounds", where=state.name)
+
+
+def _note_taken(conn: Connection, settings: Settings, environment: str, content: Content) -> None:
+    """An edition is not what the ledger has for a release: it is noted where members' commands are made from."""
+    if settings.masking_of(environment) is None or content.sha256 is None:
+        if variants.own(conn, environment, content.release) and content.manifest and not content.manifest.is_variant:
+            variants.forget(conn, environment, content.release)
+        return
+    assert content.manifest is not None
+    if not content.manifest.is_variant:
+        variants.put(conn, environment, content.release, content.sha256, 0, now())
+
+
+def _refuse_other_masking(
+    conn: Connection, settings: Settings, store: Store, state: Environment, ahead: Ahead, number: int
+) -> None:
+    if number in ahead.promised and is_foreign(conn, settings, store, state.name, number):
+        raise RefusedError(
+            f"{state.name} is being taken to release {number} under another masking policy than the config has now",
+            where=f"environments.{state.name}.masking",
+            mend=f"Wait until that has ended, or `distributor abort {state.name}`; then ask again.",
+        )
 
 
 def hold_back(conn: Connection, environment: str, system: str, release: int, rows: Iterable[Unfit]) -> None:
@@ -85,75 +171,52 @@ def hold_back(conn: Connection, environment: str, system: str, release: int, row
     quarantine.hold(conn, [HeldRow.of(row, environment, system, release, now()) for row in rows])
 
 
-def _with(
-    conn: Connection, environment: str, number: int, error: UnfitRowsError, held: Mapping[str, set[Key]]
-) -> dict[str, set[Key]]:
-    new = [row for row in error.rows if row.key not in held.get(row.dataset, set())]
-    if not new:
-        raise RefusedError(error.what, where=error.where, mend="These rows cannot be held back: mend them.") from error
-    hold_back(conn, environment, error.where.removeprefix("systems."), number, new)
-    record = audit.AuditRecord(now(), BY, "held rows back", str(error), environment, {"release": number})
-    audit.record(conn, record)
-    return {
-        dataset: held.get(dataset, set()) | {row.key for row in new if row.dataset == dataset}
-        for dataset in {*held, *(row.dataset for row in new)}
-    }
-
-
-def _still_held(conn: Connection, store: Store, environment: str, plain: Content) -> dict[str, set[Key]]:
+def _still_held(conn: Connection, settings: Settings, store: Store, environment: str, plain: Content) -> list[HeldRow]:
     """What is held back, without the rows that the master changed since: those are tried again."""
     entries = quarantine.held(conn, environment)
-    found: dict[str, set[Key]] = {}
+    found: list[HeldRow] = []
     for release in sorted({entry.release for entry in entries}):
-        mine: dict[str, set[Key]] = {}
-        for entry in entries:
-            if entry.release == release:
-                mine.setdefault(entry.dataset, set()).add(entry.key)
-        changed = _changed(conn, store, release, plain, mine) if release < plain.release else {}
-        for dataset, keys in mine.items():
-            if gone := changed.get(dataset):
-                quarantine.let_go(conn, environment, dataset, gone)
-            if left := keys - (gone or set()):
-                found.setdefault(dataset, set()).update(left)
+        mine = [entry for entry in entries if entry.release == release]
+        changed: Mapping[str, set[Key]] = {}
+        if release < plain.release:
+            since = plain_content(conn, settings, store, environment, release)
+            keys = together({entry.dataset: {entry.key}} for entry in mine)
+            changed = _changed(store_of(settings, store, environment), since, plain, keys)
+        for dataset, gone in changed.items():
+            quarantine.let_go(conn, environment, dataset, gone)
+        found += [entry for entry in mine if entry.key not in changed.get(entry.dataset, ())]
     return found
 
 
-def _changed(
-    conn: Connection, store: Store, release: int, plain: Content, mine: Mapping[str, set[Key]]
-) -> dict[str, set[Key]]:
+def _changed(store: Store, since: Content, plain: Content, mine: Mapping[str, set[Key]]) -> dict[str, set[Key]]:
     """Which of these keys the master changed after a release."""
-    chain = walk(store, plain.sha256, plain.release, releases.release(conn, release).manifest, release)
-    return _touched(store, chain, plain, mine)
+    assert plain.manifest is not None
+    chain = walk(store, plain.sha256, plain.release, since.sha256, since.release)
+    return touched(store, chain, plain.manifest, mine, joined=True)
 
 
-def _to_put_back(store: Store, plain: Content, shown: Content, held: Mapping[str, set[Key]]) -> dict[str, set[Key]]:
-    """Which of these keys the environment would lose as it shows them: on the way back to an earlier release, or where
-    only an optional system cannot take them, there may be nothing to put back."""
+def _put_back(
+    settings: Settings, store: Store, environment: str, plain: Content, shown: Content, held: Sequence[HeldRow]
+) -> list[dict[str, set[Key]]]:
+    """What is put back for each of these rows. On the way back to an earlier release, or where only an optional system
+    cannot take them, there may be nothing."""
     if not held:
-        return {}
+        return []
+    assert plain.manifest is not None
     chain = walk(store, plain.sha256, plain.release, shown.sha256, shown.release)
-    # Over a change of shape nothing can be put back. A row that does not fit in the former shape either is found anew.
-    return _touched(store, chain, plain, {name: keys for name, keys in held.items() if not chain.lost(name)})
+    mappings = {row.system: settings.mapping(row.system, environment) for row in held}
+    return put_back(store, chain, plain.manifest, held, mappings, settings.references)
 
 
-def _touched(store: Store, chain: Chain, to: Content, mine: Mapping[str, set[Key]]) -> dict[str, set[Key]]:
-    assert to.manifest is not None
-    found: dict[str, set[Key]] = {}
-    for schema in to.manifest.schemas:
-        keys = mine.get(schema.dataset)
-        if not keys:
-            continue
-        for piece in net_delta(store, chain, schema):
-            sides = [[piece[side + name].to_pylist() for name in schema.key] for side in (BEFORE, AFTER)]
-            touched = {key for side in sides for key in zip(*side, strict=True)}
-            if keys & touched:
-                found.setdefault(schema.dataset, set()).update(keys & touched)
-    return found
-
-
-def _under_way(state: Environment, number: int) -> bool:
-    """What members are being brought to must stay what the ledger says that they hold."""
-    return bool(state.active and state.active.release == number)
+def _refuse_what_is_online(shown: Content, rows: Sequence[HeldRow], back: Sequence[Mapping[str, set[Key]]]) -> None:
+    for row, parts in zip(rows, back, strict=True):
+        if not parts:
+            raise RefusedError(
+                f"{row.dataset} {', '.join(row.key)} cannot be held back: release {shown.release}, which is online, has"
+                f" that row as it is: {row.table}.{row.column} {row.why}",
+                where="quarantine",
+                mend="Mend it on the master, or the mapping or the store that does not take it.",
+            )
 
 
 def _variant(
@@ -167,9 +230,8 @@ def _variant(
     systems: list[str],
 ) -> Content:
     assert plain.manifest is not None
-    references = {name: dataset.references for name, dataset in settings.master.datasets.items()}
     tables = {table.fingerprint: table for system in systems for table in _compiled(settings, system, plain.manifest)}
-    variant = made(store, plain, shown, held, references, list(tables.values()))
+    variant = made(store, plain, shown, held, settings.references, list(tables.values()))
     assert variant.content.sha256 is not None
     variants.put(conn, state.name, plain.release, variant.content.sha256, variant.rows, now())
     return variant.content
@@ -199,12 +261,13 @@ def _expected(
     conn: Connection,
     settings: Settings,
     store: Store,
+    environment: str,
     content: Content,
     systems: list[str],
     since: Content | None,
 ) -> dict[str, Expected]:
     """Systems with the same tables share one digest: computing it is most of what asking costs."""
-    mappings = {system: settings.mapping(system) for system in systems}
+    mappings = {system: settings.mapping(system, environment) for system in systems}
     distinct = {mapping.tables: mapping for mapping in mappings.values()}
     digests = {
         tables: expected(conn, store, mapping, content, since).certificate for tables, mapping in distinct.items()

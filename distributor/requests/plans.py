@@ -24,6 +24,7 @@ from distributor.rollout.state import Cause, Environment, Requirement, RolloutSt
 from distributor.settings import Settings
 from distributor.store.aside import aside
 from distributor.store.base import Store
+from distributor.store.editions import store_of
 from distributor.upkeep.collected import refuse_collected
 
 SAMPLE = 10
@@ -164,7 +165,8 @@ def _plan(
 ) -> Plan:
     number = release if release is not None else _newest(conn)
     refuse_collected(conn, store, number)
-    shown = shown_content(conn, store, state)
+    here = store_of(settings, store, state.name)
+    shown = shown_content(conn, settings, store, state)
     systems = [name for name, member in state.members.items() if member.requirement is not Requirement.DETACHED]
     if not any(member.requirement is Requirement.REQUIRED for member in state.members.values()):
         return Plan(state, number, shown, None, refused="no member is required: nobody would decide")
@@ -178,7 +180,7 @@ def _plan(
     cache: dict[str, Counted] = {}
     found = []
     for name in systems:
-        mapping = settings.mapping(name)
+        mapping = settings.mapping(name, state.name)
         changed = bool(mappings.get(name)) and mappings[name] != mapping.version
         member = state.members[name]
         held = variants.manifest(conn, state.name, member.shadow) if member.shadow is not None else None
@@ -188,9 +190,9 @@ def _plan(
                 system=name,
                 requirement=member.requirement,
                 mapping=mapping.version,
-                way=way(store, known, wanted, [table.source for table in mapping.tables]),
+                way=way(here, known, wanted, [table.source for table in mapping.tables]),
                 tables=tuple(
-                    _table(store, table, shown, wanted, cache, sample, mapping_changed=changed)
+                    _table(here, table, shown, wanted, cache, sample, mapping_changed=changed)
                     for table in _compiled(settings, name, shown, wanted)
                 ),
             )

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from distributor.errors import ConfigError
 from distributor.mapping.expressions import quoted
 from distributor.mapping.tables import ColumnMapping, SystemMapping, TableMapping
+from distributor.masking.policy import Method, Policy
 from distributor.model.dataset import TypeText
 from distributor.rollout.state import Requirement, Timing
 from distributor.settings.desk import Approvals, MaskingPolicy, Trigger, WebSettings, Window
@@ -180,6 +181,11 @@ class EnvironmentSettings(Section):
         names = [trigger.name for trigger in self.triggers]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"two triggers are called {twice[0]!r}")
+        if "follow" in names:
+            raise ValueError('no trigger is called "follow": that is what follow = "auto" does by itself')
+        on_change = [trigger.name for trigger in self.triggers if trigger.on == "change"]
+        if on_change and self.follow != "auto":
+            raise ValueError(f'the trigger {on_change[0]!r} is on change: that says when to follow, so follow = "auto"')
         return self
 
     @property
@@ -310,8 +316,39 @@ class Settings(Section):
             raise UsageError(f"there is no environment {name!r}", where="config", mend=f"Known: {known}.")
         return self.environments[name]
 
-    def mapping(self, system: str) -> SystemMapping:
-        """A system's mapping; without `[systems.NAME]`, every dataset under its own name."""
+    def masking_of(self, environment: str) -> Policy | None:
+        """The policy under which an environment sees the rows; None: in clear. One that the config does not have (any
+        more) sees what it has in clear, too."""
+        found = self.environments.get(environment)
+        return self.policy(found.masking) if found and found.masking else None
+
+    def policy(self, name: str) -> Policy:
+        """A masking policy of the config, by its name."""
+        written = self.masking[name]
+        columns = {
+            dataset: {column: Method(how) for column, how in masked.items()}
+            for dataset, masked in written.columns.items()
+        }
+        return Policy(name, written.secret, columns)
+
+    @property
+    def policies_in_use(self) -> tuple[Policy, ...]:
+        """Those under which some environment sees the rows, by name."""
+        named = {environment.masking for environment in self.environments.values() if environment.masking}
+        return tuple(self.policy(name) for name in sorted(named))
+
+    @property
+    def references(self) -> dict[str, dict[str, str]]:
+        """Dataset → its referencing columns → the datasets whose rows they name."""
+        return {name: dataset.references for name, dataset in self.master.datasets.items()}
+
+    def mapping(self, system: str, environment: str | None = None) -> SystemMapping:
+        """A system's mapping; without `[systems.NAME]`, every dataset under its own name. With an environment, of the
+        rows as that one sees them."""
+        policy = self.masking_of(environment) if environment else None
+        return self._mapping(system).under(policy.version if policy else "")
+
+    def _mapping(self, system: str) -> SystemMapping:
         settings = self.systems.get(system)
         tables = (
             [table.mapping(self.master.datasets[table.dataset].references) for table in settings.tables]

@@ -24,6 +24,14 @@ class _Beside(DirectoryStore):
         """A file that was put here, else the store's."""
         return super().local_path(sha256) if self._object(sha256).exists() else self._store.local_path(sha256)
 
+    def holds(self, sha256: str) -> bool:
+        """Whether the object was put here, or is in the store."""
+        return super().holds(sha256) or self._store.holds(sha256)
+
+    def edition(self, version: str) -> DirectoryStore:
+        """The store's edition; what is put into it lies here."""
+        return _Beside(self.edition_path(version), self._store.edition(version))
+
     def linked(self, kind: str, name: str) -> str | None:
         """The store's names; none are given here."""
         return self._store.linked(kind, name)

@@ -33,6 +33,13 @@ class Store(Protocol):
     def get(self, sha256: str) -> bytes:
         """The bytes, their hash verified. Raises StoreError naming the object when it is missing or damaged."""
 
+    def holds(self, sha256: str) -> bool:
+        """Whether the object is there; what is in it is not looked at."""
+
+    def edition(self, version: str) -> Store:
+        """The store of an edition, by the version of its masking policy: a directory of its own, with objects and names
+        of its own, so that nobody who is given that one comes to anything else."""
+
     def local_path(self, sha256: str) -> Path:
         """A local file with the verified bytes, for readers that stream."""
 

@@ -22,12 +22,14 @@ from distributor.telemetry.faults import Point, point
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _PIECE = 1 << 20
+EDITIONS = "editions"
 # EFBIG is what a limit on the size of files says instead of a full disk.
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class DirectoryStore:
-    """Objects under `objects/ab/cdef…`, named by their sha256; other names under `names/`.
+    """Objects under `objects/ab/cdef…`, named by their sha256; other names under `names/`; under `editions/` stores of
+    the same kind.
 
     An object appears under its name only when all of it is on the disk; a writer that dies leaves a temporary file
     that nobody reads. Who relies on an object that was there already, and who deletes one, meet at a file lock.
@@ -55,6 +57,20 @@ class DirectoryStore:
             content = path.read_bytes()
         self._verify(sha256, path, hashlib.sha256(content).hexdigest())
         return content
+
+    def holds(self, sha256: str) -> bool:
+        """Whether the object is there; what is in it is not looked at."""
+        return self._object(sha256).exists()
+
+    def edition(self, version: str) -> DirectoryStore:
+        """The store of an edition: see `Store.edition`."""
+        return DirectoryStore(self.edition_path(version))
+
+    def edition_path(self, version: str) -> Path:
+        """Its directory, which the consumers of its environments are given, and no other."""
+        if not _SHA256.fullmatch(version):
+            raise StoreError(f"{version!r} is no version of a policy", where=str(self.path))
+        return self.path / EDITIONS / version
 
     def local_path(self, sha256: str) -> Path:
         """The object's file, its hash verified. Raises StoreError when the object is missing or damaged."""

@@ -1,8 +1,9 @@
 """What a release says of leaves, rows and whole rows: from the released image, computed in SQL, in one snapshot.
 
 The image is of the newest release. For an older one, or for a variant, the net delta of the chain from there to it is
-laid over it: keys that it touches are left out of the image, and their rows come from the delta. Rows of a table that
-is not the dataset as it is go through the table's mapping on the way.
+laid over it: keys that it touches are left out of the image, and their rows come from the delta. The image is in clear:
+of an edition all rows come from its own store. Rows of a table that is not the dataset as it is go through the table's
+mapping on the way.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from distributor.model.dataset import DatasetSchema
 from distributor.publishing.image import image_table
 from distributor.requests.expectations import Content
 from distributor.store.base import Store
-from distributor.store.chain import walk
+from distributor.store.chain import Chain, walk
 from distributor.store.chunks import AFTER, BEFORE, OP, Op
 from distributor.store.compose import net_delta
 from distributor.store.ways import Ways
@@ -57,12 +58,13 @@ class _Source:
 
 
 class Expected:
-    """The expected side of a verification. Not for several threads."""
+    """The expected side of a verification. `store` is that of the environment. Not for several threads."""
 
     def __init__(self, conn: psycopg.Connection, store: Store, head: releases.ReleaseRecord) -> None:
         self._conn = conn
         self._store = store
         self._head = head
+        self._is_edition = not store.holds(head.manifest)
         self._sources: dict[tuple[str | None, str], _Source] = {}
         if conn.info.server_version >= _BYTES_ARE_NUMBERS:
             self._hash, lanes = sql.SQL("decode({}, 'hex')"), ("substr(hash, 1, 8)", "substr(hash, 9, 8)")
@@ -218,10 +220,7 @@ class Expected:
         """Fills the two tables of what differs between the newest release and another content; where the dataset has
         another shape there, of all that it has."""
         schema = source.schema
-        chain = walk(self._store, content.sha256, content.release, self._head.manifest, self._head.number)
-        alone = chain.lost(schema.dataset) or chain.restarts(schema.dataset)
-        if alone:
-            chain = Ways(self._store, content.sha256, content.release).anew()
+        chain, alone = self._way(content, schema.dataset)
         keys = [_c(at) for at in range(len(schema.key))]
         columns = [sql.Identifier(name) for name in schema.column_names]
         for table, names in ((_touched(number), keys), (_older(number), columns)):
@@ -236,6 +235,14 @@ class Expected:
             self._execute(sql.SQL("ALTER TABLE {} ADD PRIMARY KEY ({})").format(table, sql.SQL(", ").join(names)))
             self._execute(sql.SQL("ANALYZE {}").format(table))
         return replace(source, alone=alone)
+
+    def _way(self, content: Content, dataset: str) -> tuple[Chain, bool]:
+        """From the image, or from nothing where it is of other rows."""
+        if not self._is_edition:
+            chain = walk(self._store, content.sha256, content.release, self._head.manifest, self._head.number)
+            if not (chain.lost(dataset) or chain.restarts(dataset)):
+                return chain, False
+        return Ways(self._store, content.sha256, content.release).anew(), True
 
     def _insert(self, table: sql.Composable, columns: Sequence[Any]) -> None:
         arrays = sql.SQL(", ").join(sql.SQL("%b::text[]") for _ in columns)

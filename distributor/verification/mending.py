@@ -66,7 +66,8 @@ def plan(findings: Findings) -> Plan:
 
 
 def write_lists(engine: Engine, store: Store, environment: str, release: int, wanted: Plan) -> dict[str, str]:
-    """System → sha256 of its repair list, which lies in the store then. Raises StoreError, UnreachableError.
+    """System → sha256 of its repair list, which lies in the store then: that of the environment
+    (`store.editions.store_of`). Raises StoreError, UnreachableError.
 
     Lists are of datasets' rows, whatever a system makes of them.
     """
