@@ -93,6 +93,15 @@ def would_ask(
         )
 
 
+def would_ask_for_rows(
+    desk: Desk, environment: str, release: int | None, cause: Cause, *, as_shown: bool = False
+) -> ShownRequest:
+    """The same, and what would become of single rows."""
+    dry = would_ask(desk, environment, release, cause, as_shown=as_shown)
+    with desk.ledger() as engine:
+        return ShownRequest.of(asked.with_rows(engine, desk.settings, desk.store, dry))
+
+
 def ask_and_wait(
     desk: Desk, environment: str, ask: Callable[[Engine], str], *, no_wait: bool, timeout: str | None
 ) -> ShownRequest:

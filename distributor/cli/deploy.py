@@ -6,12 +6,11 @@ from typing import Annotated
 
 import typer
 
-from distributor.cli.asking import ShownRequest, ask_and_wait, would_ask
+from distributor.cli.asking import ShownRequest, ask_and_wait, would_ask_for_rows
 from distributor.cli.desk import Desk
 from distributor.cli.options import MOST_RELEASE, By, DryRun, Environment, NoWait, Timeout
 from distributor.errors import UsageError
 from distributor.rollout.state import Cause
-from distributor.views.asked import with_rows
 
 Release = Annotated[
     int | None,
@@ -47,9 +46,7 @@ def deploy(
     if dry_run and plan is not None:
         raise UsageError("--plan and --dry-run exclude each other", where="usage", mend="`plan` asks for nothing.")
     if dry_run:
-        dry = would_ask(desk, environment, release, Cause.OPERATOR)
-        with desk.ledger() as engine:
-            return ShownRequest.of(with_rows(engine, desk.settings, desk.store, dry))
+        return would_ask_for_rows(desk, environment, release, Cause.OPERATOR)
     from distributor.requests.plans import request_planned
     from distributor.requests.rollouts import request_rollout
 

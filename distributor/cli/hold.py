@@ -8,7 +8,7 @@ import typer
 
 from distributor.cli.desk import Desk
 from distributor.cli.intervention import ShownIntervention, intervene
-from distributor.cli.options import DryRun, Environment, Reason, moment
+from distributor.cli.options import By, DryRun, Environment, Reason, moment
 from distributor.errors import UsageError
 from distributor.telemetry import clock
 from distributor.views.wording import stamp
@@ -28,6 +28,7 @@ def hold(
         typer.Option("--until", metavar="TIME", help='When it ends by itself: "2h", or 2026-07-01T18:00 (UTC).'),
     ] = None,
     owner: Owner = None,
+    by: By = None,
     dry_run: DryRun = False,
 ) -> ShownIntervention:
     """Reserve an environment: rollouts are staged, but nothing flips until the hold ends.
@@ -45,6 +46,8 @@ def hold(
         desk,
         environment,
         f"held by {holder}" + (f" until {stamp(end)} UTC" if end else ""),
-        lambda engine: interventions.hold(engine, desk.settings, environment, owner=holder, reason=reason, until=end),
+        lambda engine: interventions.hold(
+            engine, desk.settings, environment, owner=holder, reason=reason, until=end, by=by or desk.user
+        ),
         dry_run=dry_run,
     )

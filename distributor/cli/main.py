@@ -11,6 +11,7 @@ import typer
 
 from distributor.cli import capture, capture_verify
 from distributor.cli.abort import abort
+from distributor.cli.approving import approve, reject
 from distributor.cli.audit import audit
 from distributor.cli.changes import changes
 from distributor.cli.check import check
@@ -20,18 +21,23 @@ from distributor.cli.demo import demo
 from distributor.cli.deploy import deploy
 from distributor.cli.detach import detach
 from distributor.cli.failing import tell
+from distributor.cli.freezing import freeze, freezes, unfreeze
 from distributor.cli.gc import gc
 from distributor.cli.hold import hold
 from distributor.cli.import_ import import_file
 from distributor.cli.init import init
 from distributor.cli.local import local
 from distributor.cli.outcome import Interrupted
+from distributor.cli.pinning import follow, pin
 from distributor.cli.plan import plan
+from distributor.cli.product import product
+from distributor.cli.promote import promote
 from distributor.cli.publish import publish
 from distributor.cli.quarantine import list_held, release_held, retry_held
 from distributor.cli.refresh import refresh
 from distributor.cli.release_hold import release_hold
 from distributor.cli.releases import releases
+from distributor.cli.requests import requests
 from distributor.cli.rollback import rollback
 from distributor.cli.rollout import rollout
 from distributor.cli.rollouts import rollouts
@@ -39,6 +45,7 @@ from distributor.cli.serve import serve
 from distributor.cli.status import status
 from distributor.cli.verb import Verb, command
 from distributor.cli.verify import verify
+from distributor.cli.withdraw import withdraw
 from distributor.errors import DistributorError
 
 PANELS = SET_UP, EVERY_DAY, SEE, RUN = "Set up", "Every day", "See", "Run"
@@ -56,8 +63,18 @@ VERBS: dict[str, tuple[str, Verb]] = {
     "plan": (EVERY_DAY, plan),
     "deploy": (EVERY_DAY, deploy),
     "refresh": (EVERY_DAY, refresh),
+    "requests": (EVERY_DAY, requests),
+    "withdraw": (EVERY_DAY, withdraw),
+    "promote": (EVERY_DAY, promote),
+    "approve": (EVERY_DAY, approve),
+    "reject": (EVERY_DAY, reject),
     "hold": (EVERY_DAY, hold),
     "release-hold": (EVERY_DAY, release_hold),
+    "freeze": (EVERY_DAY, freeze),
+    "unfreeze": (EVERY_DAY, unfreeze),
+    "freezes": (EVERY_DAY, freezes),
+    "pin": (EVERY_DAY, pin),
+    "follow": (EVERY_DAY, follow),
     "rollback": (EVERY_DAY, rollback),
     "abort": (EVERY_DAY, abort),
     "detach": (EVERY_DAY, detach),

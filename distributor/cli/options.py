@@ -53,6 +53,20 @@ def duration(text: str, option: str) -> timedelta:
         raise UsageError(message, where=option, mend=f"{text!r} is none.") from error
 
 
+def past_moment(text: str, option: str, at: datetime) -> datetime:
+    """A time that is past: ISO 8601 (UTC without an offset), or how long ago. Raises UsageError."""
+    try:
+        given = datetime.fromisoformat(text)
+    except ValueError:
+        try:
+            return at - duration(text, option)
+        except UsageError:
+            raise UsageError(
+                f"{text!r} is no time", where=option, mend='Write "2h" (ago), or a time like 2026-07-01T18:00+02:00.'
+            ) from None
+    return given if given.tzinfo else given.replace(tzinfo=UTC)
+
+
 def moment(text: str, option: str, at: datetime) -> datetime:
     """A time: ISO 8601 (UTC without an offset), or a duration from now on. Raises UsageError."""
     try:

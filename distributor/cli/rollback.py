@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from distributor.cli.asking import ShownRequest, ask_and_wait, would_ask
+from distributor.cli.asking import ShownRequest, ask_and_wait, would_ask_for_rows
 from distributor.cli.desk import Desk
 from distributor.cli.options import MOST_RELEASE, By, DryRun, Environment, NoWait, Reason, Timeout
 from distributor.rollout.state import Cause
@@ -34,7 +34,7 @@ def rollback(
     only when somebody deploys again.
     """
     if dry_run:
-        return would_ask(desk, environment, to, Cause.ROLLBACK)
+        return would_ask_for_rows(desk, environment, to, Cause.ROLLBACK)
     from distributor.requests.rollouts import rollback as ask_for_rollback
 
     return ask_and_wait(

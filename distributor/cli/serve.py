@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Awaitable, Callable
+from functools import partial
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Annotated
 
@@ -153,7 +154,10 @@ def _service(role: str) -> Callable[[Settings, asyncio.Event], Awaitable[None]]:
     if role == "coordinator":
         from distributor.coordination.coordinator import serve_coordinator
 
-        return serve_coordinator
+        return partial(serve_coordinator, reset=reset)
+    if role == "web":
+        return _web_role()
     from distributor.coordination.publisher import serve_publisher
 
     return serve_publisher
+        from distributor.verification.resetting import reset

@@ -13,7 +13,8 @@ from sqlalchemy import Engine
 from tenacity import RetryCallState
 
 from distributor.coordination.deliveries import Deliveries, patiently, waiting
-from distributor.coordination.due import IDLE, pause
+from distributor.coordination.desk import DeskWork, Reset
+from distributor.coordination.due import IDLE, SOONEST, pause
 from distributor.coordination.nudge import Nudge
 from distributor.coordination.presence import keep_present
 from distributor.coordination.step import Step, peek, step
@@ -41,15 +42,20 @@ _log = logger("coordinator")
 
 
 async def serve_coordinator(
-    settings: Settings, stop: asyncio.Event, *, ready: Callable[[], None] | None = None
+    settings: Settings,
+    stop: asyncio.Event,
+    *,
+    ready: Callable[[], None] | None = None,
+    reset: Reset | None = None,
 ) -> None:
     """Coordinates every environment of the config until `stop` is set.
 
+    `reset` is what brings dirtied environments back; without it, requests for that are left to another coordinator.
     Waits for a ledger or a broker that is away. Raises NotInitialisedError and ConfigError.
     """
     engine = ledger_engine(settings.ledger.url)
     try:
-        coordinator = Coordinator(settings, engine)
+        coordinator = Coordinator(settings, engine, reset)
         await coordinator.prepare()
         running = asyncio.create_task(coordinator.run(ready))
         stopping = asyncio.create_task(stop.wait())
@@ -65,7 +71,7 @@ async def serve_coordinator(
 class Coordinator:
     """One coordinator's tasks over one engine."""
 
-    def __init__(self, settings: Settings, engine: Engine) -> None:
+    def __init__(self, settings: Settings, engine: Engine, reset: Reset | None = None) -> None:
         self._settings = settings
         self._engine = engine
         self._loop = asyncio.get_running_loop()
@@ -74,6 +80,7 @@ class Coordinator:
         store = DirectoryStore(settings.resolve(settings.store.path))
         self._trouble: Trouble | None = None
         self._deliveries = Deliveries(engine, settings, store, self._stepped)
+        self._desk = DeskWork(engine, settings, store, self._stepped, reset)
 
     async def prepare(self) -> None:
         """Tells the ledger which members there are, and asks for releases that came while nobody coordinated."""
@@ -85,6 +92,8 @@ class Coordinator:
 
         await patiently(configure_all)
         await patiently(self._deliveries.follow_all)
+        for environment in self._settings.environments:
+            await patiently(self._desk.tell, environment)
 
     async def run(self, ready: Callable[[], None] | None = None) -> None:
         """Runs until cancelled."""
@@ -101,6 +110,7 @@ class Coordinator:
     async def _sessions(self, ready: Callable[[], None] | None) -> None:
         while True:
             async with AsyncExitStack() as stack:
+            tasks.create_task(self._desk.run())
                 broker: Broker = await patient(self._without_broker)(self._connect, stack)
                 self._trouble = None
                 _log.info("connected to the broker")

@@ -18,25 +18,56 @@ from distributor.telemetry.clock import new_id, now
 
 
 def hold(
-    engine: Engine, settings: Settings, environment: str, *, owner: str, reason: str, until: datetime | None = None
+    engine: Engine,
+    settings: Settings,
+    environment: str,
+    *,
+    owner: str,
+    reason: str,
+    until: datetime | None = None,
+    by: str | None = None,
 ) -> Step:
-    """Reserves an environment: staging goes on, nothing flips until the hold ends. What is flipping is not stopped."""
+    """Reserves an environment: staging goes on, nothing flips until the hold ends. What is flipping is not stopped.
+
+    `by` is who acts, if that is not the hold's owner.
+    """
     settings.environment(environment)
-    detail = {"until": until.isoformat() if until else None}
+    detail: dict[str, object] = {"until": until.isoformat() if until else None}
+    if by not in (None, owner):
+        detail["owner"] = owner
     with transaction(engine) as conn:
-        return _do(conn, environment, HoldPlaced(now(), owner, reason, until), owner, "hold", reason, detail)
+        return _do(conn, environment, HoldPlaced(now(), owner, reason, until), by or owner, "hold", reason, detail)
 
 
 def release_hold(
-    engine: Engine, settings: Settings, environment: str, *, by: str, owner: str | None = None, reason: str = ""
+    engine: Engine,
+    settings: Settings,
+    environment: str,
+    *,
+    by: str,
+    owner: str | None = None,
+    reason: str = "",
+    only_own: bool = False,
 ) -> Step:
-    """Ends the holds of `owner` (None: all). Raises RefusedError when there is none."""
+    """Ends the holds of `owner` (None: all); those of others than `by` are noted in the audit.
+
+    `only_own`: for who may end no hold but their own. Raises RefusedError when there is none, or when it is another's.
+    """
     settings.environment(environment)
     with transaction(engine) as conn:
         state = environments.lock(conn, environment)
-        if not any(owner in (None, held.owner) for held in state.holds):
+        ended = [held.owner for held in state.holds if owner in (None, held.owner)]
+        if not ended:
             raise RefusedError("there is no hold" + (f" of {owner}" if owner else ""), where=environment)
-        return _do(conn, environment, HoldReleased(now(), owner), by, "release-hold", reason, {"owner": owner})
+        others = [name for name in ended if name != by]
+        if only_own and others:
+            raise RefusedError(
+                f"the hold of {others[0]} is theirs", where=environment, mend="They can end it, or an operator."
+            )
+        detail: dict[str, object] = {"owner": owner}
+        if others:
+            detail["of others"] = others
+        return _do(conn, environment, HoldReleased(now(), owner), by, "release-hold", reason, detail)
 
 
 def abort(

@@ -15,6 +15,7 @@ from distributor.requests.contents import wanted_content
 from distributor.rollout.events import Aborted, MembersConfigured, Requested
 from distributor.rollout.state import Cause, Environment, Requirement, Rollout, RolloutState
 from distributor.settings import Settings
+from distributor.settings.desk import Asked
 from distributor.store.base import Store
 from distributor.telemetry.clock import new_id, now
 from distributor.upkeep.collected import hold_on_to
@@ -25,8 +26,18 @@ ASKED_WITH = {
     Cause.REFRESH: "refresh",
     Cause.ROLLBACK: "rollback",
     Cause.REPAIR: "verify --repair",
+    Cause.TRIGGER: "trigger",
 }
 """Cause → what the audit calls the request: the verb, or that the environment follows new releases."""
+_AS_CONFIGURED: Mapping[Cause, Asked] = {
+    Cause.AUTO: "auto",
+    Cause.OPERATOR: "deploy",
+    Cause.REFRESH: "refresh",
+    Cause.ROLLBACK: "rollback",
+    Cause.REPAIR: "repair",
+    Cause.TRIGGER: "trigger",
+}
+"""Cause → what `approvals.of` of the config calls it."""
 
 
 def request_rollout(
@@ -47,33 +58,6 @@ def request_rollout(
     """
     with transaction(engine) as conn:
         return ask(conn, settings, store, environment, release=release, cause=cause, by=by, reason=reason)
-
-
-def refresh(
-    engine: Engine,
-    settings: Settings,
-    store: Store,
-    environment: str,
-    *,
-    release: int | None = None,
-    systems: Collection[str] = (),
-    by: str,
-    reason: str,
-) -> str:
-    """A test team's request, queued behind holds and running rollouts; returns the rollout's id.
-
-    With `systems`, only the environment's own release can be asked for: optional systems catch up, required ones are
-    repaired. Raises RefusedError when that would split the environment, else as `request_rollout`.
-    """
-    with transaction(engine) as conn:
-        if systems:
-            shown = configured(conn, settings, environment).shown
-            _refuse_split(settings, environment, systems, release, shown)
-            release = shown
-        return ask(
-            conn, settings, store, environment,
-            release=release, cause=Cause.REFRESH, by=by, reason=reason, systems=systems,
-        )  # fmt: skip
 
 
 def rollback(
@@ -115,10 +99,15 @@ def ask(
     reason: str,
     systems: Collection[str] = (),
     repairs: Mapping[str, str] | None = None,
+    asked: Asked | None = None,
+    audited: bool = True,
+    source: str | None = None,
 ) -> str:
     """`request_rollout` inside the caller's transaction. `systems` narrows down who takes part.
 
-    `repairs` is for the cause REPAIR: system → sha256 of its repair list.
+    `repairs`: system → sha256 of its repair list. `asked`: what it is called in the audit and in the config's list of
+    what needs approval, where the cause does not say it. `audited`: false where the caller writes the audit's row.
+    `source` is the environment from which it is promoted, for the audit.
     """
     state = configured(conn, settings, environment)
     number = release if release is not None else _newest(conn)
@@ -143,13 +132,23 @@ def ask(
         repairs=dict(repairs or {}),
         state=RolloutState.QUEUED,
     )
+        approvals_needed=_approvals_needed(settings, environment, asked or _AS_CONFIGURED[cause]),
     step(conn, environment, Requested(rollout.requested_at, rollout))
-    _note(conn, by, ASKED_WITH[cause], reason, environment, {"release": number, "rollout": rollout.id})
+    if audited:
+        detail: dict[str, object] = {"release": number, "rollout": rollout.id}
+        if source is not None:
+            detail["from"] = source
+        _note(conn, by, asked or ASKED_WITH[cause], reason, environment, detail)
     return rollout.id
 
 
 def release_before(conn: Connection, state: Environment) -> int:
     """The release that an environment showed before the present one. Raises RefusedError when it is not known."""
+def _approvals_needed(settings: Settings, environment: str, asked: Asked) -> int:
+    approvals = settings.environment(environment).approvals
+    return approvals.needed if approvals and asked in approvals.of else 0
+
+
     before = rollouts.shown_before(conn, state.name, state.shown)
     if before is None:
         raise RefusedError(
@@ -192,7 +191,7 @@ def known_systems(settings: Settings, environment: str, systems: Collection[str]
             )
 
 
-def _refuse_split(
+def refuse_split(
     settings: Settings, environment: str, systems: Collection[str], release: int | None, shown: int
 ) -> None:
     known_systems(settings, environment, systems)

@@ -37,13 +37,15 @@ class Question:
 class Asked:
     """A verification that was begun: whom it asks, and how the environment stood then.
 
-    `left_out` are members that nobody asks because they are detached; none where systems were named.
+    `left_out` are members that nobody asks because they are detached; none where systems were named. `depth` is how
+    closely everybody is asked to look at first.
     """
 
     verification: Verification
     systems: tuple[str, ...]
     environment: Environment
     left_out: tuple[str, ...] = ()
+    depth: AuditDepth = AuditDepth.BUCKETS
 
 
 def begin_verification(
@@ -63,19 +65,38 @@ def begin_verification(
     """
     known_systems(settings, environment, systems)
     with transaction(engine) as conn:
-        state = configured(conn, settings, environment)
-        members = [name for name in settings.environment(environment).systems if name in state.members]
-        detached = [name for name in members if state.members[name].requirement is Requirement.DETACHED]
-        chosen = tuple(dict.fromkeys(systems)) or tuple(name for name in members if name not in detached)
-        if not chosen:
-            raise RefusedError("every member is detached: nobody can be asked", where=environment)
-        verification = Verification(new_id(), environment, now(), by, reason, state.shown)
-        verifications.begin(conn, verification)
-        detail = {"verification": verification.id, "systems": list(chosen), "release": state.shown}
+        asked = begin(conn, settings, environment, systems=systems, shadow=shadow, by=by, reason=reason)
+        verification = asked.verification
+        detail = {"verification": verification.id, "systems": list(asked.systems), "release": verification.release}
         audit.record(conn, audit.AuditRecord(verification.requested_at, by, "verify", reason, environment, detail))
-        everything = {system: Question(shadow=shadow) for system in chosen}
-        ask_audit(conn, verification, FIRST, AuditDepth.BUCKETS, everything)
-    return Asked(verification, chosen, state, () if systems else tuple(detached))
+    return asked
+
+
+def begin(
+    conn: Connection,
+    settings: Settings,
+    environment: str,
+    *,
+    systems: Collection[str] = (),
+    shadow: bool = False,
+    depth: AuditDepth = AuditDepth.BUCKETS,
+    by: str,
+    reason: str,
+) -> Asked:
+    """`begin_verification` inside the caller's transaction, which writes the audit's row too.
+
+    `depth`: leaves at once cost a longer answer, and save a look where something differs in most buckets.
+    """
+    state = configured(conn, settings, environment)
+    members = [name for name in settings.environment(environment).systems if name in state.members]
+    detached = [name for name in members if state.members[name].requirement is Requirement.DETACHED]
+    chosen = tuple(dict.fromkeys(systems)) or tuple(name for name in members if name not in detached)
+    if not chosen:
+        raise RefusedError("every member is detached: nobody can be asked", where=environment)
+    verification = Verification(new_id(), environment, now(), by, reason, state.shown)
+    verifications.begin(conn, verification)
+    ask_audit(conn, verification, FIRST, depth, {system: Question(shadow=shadow) for system in chosen})
+    return Asked(verification, chosen, state, () if systems else tuple(detached), depth)
 
 
 def ask_audit(

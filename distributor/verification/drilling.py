@@ -26,6 +26,7 @@ from distributor.verification.closer import (
     Place,
     differing_buckets,
     leaves_to_list,
+    in_buckets,
     places,
     questions,
     with_leaves,
@@ -34,7 +35,7 @@ from distributor.verification.closer import (
 from distributor.verification.comparison import differing, rows_in, sums_of
 from distributor.verification.expected import Expected, expected_side
 from distributor.verification.findings import ONLINE, SHADOW, Findings, MemberFinding, Outcome, TableFinding
-from distributor.verification.gathering import Gathering, Hear
+from distributor.verification.gathering import Gathering, Hear, Pause
 from distributor.wire.messages import AuditDepth
 
 ROUNDS = 3
@@ -53,14 +54,15 @@ def verify(
     patience: timedelta,
     hear: Hear,
 ) -> Findings:
+    pause: Pause = time.sleep,
     """Waits for the audits that `asked` has begun, and looks closer where something differs.
 
     `shadow`: the other slots too, each against the release that it holds: a load builds on it. A member that goes to
-    another release meanwhile, or fails, is asked anew. Raises UnreachableError, StoreError.
+    another release meanwhile, or fails, is asked anew. Raises UnreachableError, StoreError, and what `pause` raises.
     """
-    gathering = Gathering(engine, asked, patience=patience, hear=hear)
+    gathering = Gathering(engine, asked, patience=patience, hear=hear, pause=pause)
     drill = _Drill(engine, settings, store, gathering, hear, shadow=shadow)
-    found = _rounds(drill.round, FIRST, asked.systems)
+    found = _rounds(drill.round, FIRST, asked.systems, pause)
     return Findings(asked, tuple(found[system] for system in asked.systems))
 
 
@@ -83,7 +85,12 @@ def verify_again(
     return _rounds(drill.glance, FIRST + ROUNDS, systems)
 
 
-def _rounds(audit: Callable[[int, Collection[str]], _Members], first: int, systems: Collection[str]) -> _Members:
+def _rounds(
+    audit: Callable[[int, Collection[str]], _Members],
+    first: int,
+    systems: Collection[str],
+    pause: Pause = time.sleep,
+) -> _Members:
     found: _Members = {}
     pending = systems
     for round_ in range(first, first + ROUNDS):
@@ -92,7 +99,7 @@ def _rounds(audit: Callable[[int, Collection[str]], _Members], first: int, syste
         if not pending or round_ == first + ROUNDS - 1:
             break
         # A member that has just started, or whose store has, may only need a moment.
-        time.sleep(PAUSE_SECONDS)
+        pause(PAUSE_SECONDS)
     return found
 
 
@@ -110,6 +117,7 @@ class _Drill:
         self._contents: dict[int, Content] = {}
         self._mapped: dict[Place, tuple[Compiled, TableCertificate]] = {}
 
+        self._in_leaves: dict[str, Answer] = {}
     def round(self, round_: int, systems: Collection[str]) -> _Members:
         """What each of these systems is found to store."""
         found = self._buckets(round_, systems)
@@ -126,9 +134,12 @@ class _Drill:
     def _buckets(self, round_: int, systems: Collection[str]) -> _Members:
         everything = {system: Question(shadow=self._shadow) for system in systems}
         if round_ != FIRST:
-            self._gathering.ask(round_, AuditDepth.BUCKETS, everything)
+            self._gathering.ask(round_, self._gathering.depth, everything)
         self._tell(everything, "auditing")
-        answers = self._gathering.wait(round_, AuditDepth.BUCKETS, everything)
+        answers = self._gathering.wait(round_, self._gathering.depth, everything)
+        if self._gathering.depth is AuditDepth.LEAVES:
+            self._in_leaves = answers
+            answers = {system: in_buckets(answer) for system, answer in answers.items()}
         return {system: self._at_a_glance(system, answer) for system, answer in answers.items()}
 
     def _told(self, found: _Members, systems: Collection[str]) -> _Members:
@@ -202,11 +213,15 @@ class _Drill:
     def _leaves(self, round_: int, side: Expected, members: _Members) -> _Members:
         """Differing buckets, leaf by leaf."""
         asked = questions(members, differing_buckets)
-        self._ask(round_, AuditDepth.LEAVES, asked, "looking closer")
+        if self._gathering.depth is AuditDepth.BUCKETS:
+            self._ask(round_, AuditDepth.LEAVES, asked, "looking closer")
         # Members and ledger are at it at the same time.
         wanted = places(members, differing_buckets)
         expected = {place: self._expected_leaves(side, place, buckets) for place, buckets in wanted.items()}
-        answers = self._gathering.wait(round_, AuditDepth.LEAVES, asked)
+        if self._gathering.depth is AuditDepth.BUCKETS:
+            answers = self._gathering.wait(round_, AuditDepth.LEAVES, asked)
+        else:
+            answers = {system: self._in_leaves[system] for system in asked}
         return {system: with_leaves(members[system], answer, expected) for system, answer in answers.items()}
 
     def _rows(self, round_: int, side: Expected, members: _Members) -> _Members:

@@ -23,17 +23,23 @@ ASK_AGAIN_SECONDS = 10.0
 ASK_AGAIN_MOST = 60.0
 Hear = Callable[[str, str], None]
 """Called with a system and what it is at."""
+Pause = Callable[[float], None]
+"""Waits for so many seconds; may raise to end the waiting for good."""
 
 
 class Gathering:
     """Asks the members of one verification, until its patience is at an end."""
 
-    def __init__(self, engine: Engine, asked: Asked, *, patience: timedelta, hear: Hear) -> None:
+    def __init__(
+        self, engine: Engine, asked: Asked, *, patience: timedelta, hear: Hear, pause: Pause = time.sleep
+    ) -> None:
         self._engine = engine
         self._asked = asked
         self._deadline = time.monotonic() + patience.total_seconds()
         self._patience = patience
         self._hear = hear
+        self.pause = pause
+        self.depth = asked.depth
         self.environment = asked.verification.environment
         self.silent: dict[str, str] = {}
 
@@ -68,7 +74,7 @@ class Gathering:
             for system in waiting - found.keys() if at > self._deadline else ():
                 self._give_up(system, f"no answer within {self._patience.total_seconds():g} s")
             if waiting - found.keys():
-                time.sleep(POLL_SECONDS)
+                self.pause(POLL_SECONDS)
         return found
 
     def _answers(self, round_: int, depth: AuditDepth, waiting: set[str]) -> dict[str, Answer]:

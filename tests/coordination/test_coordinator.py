@@ -11,9 +11,9 @@ from sqlalchemy import text
 
 from distributor.coordination.following import Following
 from distributor.errors import RefusedError, UsageError
-from distributor.ledger import audit, deadletters, processes, rollouts, timeline
+from distributor.ledger import audit, deadletters, processes, refresh_requests, rollouts, timeline
 from distributor.ledger.engine import transaction
-from distributor.requests import abort, hold, refresh, release_hold, request_rollout, rollback
+from distributor.requests import abort, hold, refreshing, release_hold, request_rollout, rollback
 from distributor.rollout.state import Cause, RolloutState
 from distributor.triggers import patience
 from tests.coordination.conftest import Estate
@@ -252,6 +252,16 @@ def test_a_hold_keeps_the_flip_back(estate: Estate) -> None:
         assert [entry.what for entry in audit.records(conn)] == ["release-hold", "deploy", "hold"]
 
 
+def refresh(estate: Estate, **more: Any) -> str:
+    """A refresh that begins at once: the id of its rollout."""
+    request_id = refreshing.request(estate.engine, estate.settings, estate.store, "prod", **more)
+    with transaction(estate.engine) as conn:
+        request = refresh_requests.request(conn, request_id)
+    assert request is not None
+    assert request.rollout_id is not None
+    return request.rollout_id
+
+
 def test_back_to_an_older_release_and_pinned(estate: Estate) -> None:
     empty = estate.publish()
     estate.coordinate()
@@ -260,7 +270,7 @@ def test_back_to_an_older_release_and_pinned(estate: Estate) -> None:
     assert ended(estate, ask(estate)).state is RolloutState.ONLINE
     estate.publish()
     assert ended(estate, ask(estate)).state is RolloutState.ONLINE
-    again = refresh(estate.engine, estate.settings, estate.store, "prod", by="ann", reason="nothing new")
+    again = refresh(estate, by="ann", reason="nothing new")
     assert ended(estate, again).from_release == 2
     back = ended(estate, rollback(estate.engine, estate.settings, estate.store, "prod", by="ann", reason="prices"))
     assert (back.state, back.release, back.cause) == (RolloutState.ONLINE, 1, Cause.ROLLBACK)
@@ -276,10 +286,10 @@ def test_one_system_alone_is_repaired_but_never_split_off(estate: Estate) -> Non
     assert ended(estate, ask(estate)).state is RolloutState.ONLINE
     estate.publish("A-1", "A-2")
     with pytest.raises(RefusedError, match="would split prod, which shows 1"):
-        refresh(estate.engine, estate.settings, estate.store, "prod", systems=["crm"], release=2, by="ann", reason="")
+        refresh(estate, systems=["crm"], release=2, by="ann", reason="")
     with pytest.raises(UsageError, match="no system 'erp'"):
-        refresh(estate.engine, estate.settings, estate.store, "prod", systems=["erp"], by="ann", reason="")
-    again = refresh(estate.engine, estate.settings, estate.store, "prod", systems=["crm"], by="ann", reason="drift")
+        refresh(estate, systems=["erp"], by="ann", reason="")
+    again = refresh(estate, systems=["crm"], by="ann", reason="drift")
     done = ended(estate, again)
     assert (done.state, done.release, done.required) == (RolloutState.ONLINE, 1, {"crm"})
 
