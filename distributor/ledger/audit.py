@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -32,12 +32,25 @@ def record(conn: Connection, entry: AuditRecord) -> None:
 
 
 def records(
-    conn: Connection, environment: str | None = None, limit: int = 100, before: int | None = None
+    conn: Connection,
+    environment: str | None = None,
+    limit: int = 100,
+    before: int | None = None,
+    *,
+    among: Collection[str] | None = None,
+    who: str | None = None,
+    what: str | None = None,
 ) -> list[AuditRecord]:
-    """The newest entries, newest first; `before`: those of lower ids."""
+    """The newest entries, newest first; `before`: those of lower ids; `among`: those of these environments only."""
     query = select(*(table.c[name] for name in AuditRecord.__dataclass_fields__))
     if environment is not None:
         query = query.where(table.c.environment == environment)
+    if among is not None:
+        query = query.where(table.c.environment.in_(list(among)))
+    if who is not None:
+        query = query.where(table.c.who == who)
+    if what is not None:
+        query = query.where(table.c.what == what)
     if before is not None:
         query = query.where(table.c.id < before)
     return [AuditRecord(*row) for row in conn.execute(query.order_by(table.c.id.desc()).limit(limit))]

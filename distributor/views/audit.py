@@ -10,6 +10,8 @@ from pydantic import Field
 from distributor.views.base import View
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from sqlalchemy import Connection
 
 
@@ -39,9 +41,19 @@ class Acts(View):
     """The acts, newest first."""
 
 
-def audit(conn: Connection, environment: str | None = None, *, limit: int = 50, before: int | None = None) -> Acts:
-    """The newest acts, of all or of one environment. `before`: the id of the last one of the page before this one."""
+def audit(
+    conn: Connection,
+    environment: str | None = None,
+    *,
+    limit: int = 50,
+    before: int | None = None,
+    among: Collection[str] | None = None,
+    who: str | None = None,
+    what: str | None = None,
+) -> Acts:
+    """The newest acts, of all or of one environment. `before`: the id of the last one of the page before this one;
+    `among`: only what concerns these environments; `who`, `what`: only these, to the letter."""
     from distributor.ledger.audit import records
 
-    found = records(conn, environment, limit, before)
+    found = records(conn, environment, limit, before, among=among, who=who, what=what)
     return Acts(audit=tuple(Act(**{name: getattr(entry, name) for name in Act.model_fields}) for entry in found))
