@@ -117,7 +117,9 @@ def ask(
     # Optional systems alone cannot carry a rollout: the required ones, which show the release already, do.
     required = every & chosen or every
     optional = chosen - every
-    wanted = wanted_content(conn, settings, store, state, number, sorted(required | optional))
+    given_up = {name for name in optional if state.members[name].requirement is Requirement.DETACHED}
+    deciding = sorted((required | optional) - given_up)
+    wanted = wanted_content(conn, settings, store, state, number, deciding, besides=sorted(given_up), cause=cause)
     rollout = Rollout(
         id=new_id(),
         release=number,
@@ -130,9 +132,9 @@ def ask(
         expected=wanted.expected,
         timing=settings.environment(environment).timing,
         repairs=dict(repairs or {}),
+        approvals_needed=_approvals_needed(settings, environment, asked or _AS_CONFIGURED[cause]),
         state=RolloutState.QUEUED,
     )
-        approvals_needed=_approvals_needed(settings, environment, asked or _AS_CONFIGURED[cause]),
     step(conn, environment, Requested(rollout.requested_at, rollout))
     if audited:
         detail: dict[str, object] = {"release": number, "rollout": rollout.id}
@@ -142,13 +144,13 @@ def ask(
     return rollout.id
 
 
-def release_before(conn: Connection, state: Environment) -> int:
-    """The release that an environment showed before the present one. Raises RefusedError when it is not known."""
 def _approvals_needed(settings: Settings, environment: str, asked: Asked) -> int:
     approvals = settings.environment(environment).approvals
     return approvals.needed if approvals and asked in approvals.of else 0
 
 
+def release_before(conn: Connection, state: Environment) -> int:
+    """The release that an environment showed before the present one. Raises RefusedError when it is not known."""
     before = rollouts.shown_before(conn, state.name, state.shown)
     if before is None:
         raise RefusedError(
@@ -194,6 +196,10 @@ def known_systems(settings: Settings, environment: str, systems: Collection[str]
 def refuse_split(
     settings: Settings, environment: str, systems: Collection[str], release: int | None, shown: int
 ) -> None:
+    """Raises RefusedError when a part of the required systems would be taken to another release than the others.
+
+    Raises UsageError for a system that the environment has not.
+    """
     known_systems(settings, environment, systems)
     if release is not None and release != shown:
         raise RefusedError(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,15 +19,13 @@ from distributor.model.certificate import Certificate, TableCertificate
 from distributor.model.dataset import DatasetSchema
 from distributor.model.manifest import Chunk, Manifest
 from distributor.requests.expectations import Content
+from distributor.requests.putting_back import Key, References
+from distributor.requests.rejoining import rejoined
 from distributor.shaping.deltas import Shaper, difference
 from distributor.store.base import Store
 from distributor.store.chain import Chain, walk
-from distributor.store.chunks import AFTER, BEFORE, CHUNK_ROWS, OP, Op, changeset_schema, write_chunk, write_manifest
-from distributor.store.compose import net_delta
-
-Key = tuple[str, ...]
-References = Mapping[str, Mapping[str, str]]
-"""Dataset → its referencing columns → the datasets whose rows they name."""
+from distributor.store.chunks import AFTER, BEFORE, CHUNK_ROWS, write_chunk, write_manifest
+from distributor.store.compose import net_delta, reverse
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +59,16 @@ def made(
     for schema in release.manifest.schemas:
         # Rows that travel joined go by the keys of the dataset that they are of.
         chosen = {**every, schema.dataset: every.get(unjoined(schema.dataset), set())}
-        back = [_put_back(schema, rows) for rows in _chosen(store, chain, shown, schema, chosen, references)]
-        if back:
-            parts[schema.dataset] = pa.concat_tables(back)
+        found = list(_chosen(store, chain, shown, schema, chosen, references))
+        if not found:
+            continue
+        changes = pa.concat_tables(found)
+        if is_joined(schema.dataset):
+            back = rejoined(store, chain, release.manifest, schema, changes, every, references)
+        else:
+            back = reverse(changes, schema)
+        if back.num_rows:
+            parts[schema.dataset] = back
     manifest = _manifest(store, release, parts, tables)
     sha256 = write_manifest(store, manifest)
     return Variant(Content(sha256, manifest), sum(map(len, every.values())))
@@ -124,19 +128,6 @@ def _chosen(
 def _keys(schema: DatasetSchema, changes: pa.Table) -> list[Key]:
     columns = [pc.coalesce(changes[BEFORE + name], changes[AFTER + name]).to_pylist() for name in schema.key]
     return list(zip(*columns, strict=True))
-
-
-def _put_back(schema: DatasetSchema, changes: pa.Table) -> pa.Table:
-    """The same changes undone."""
-    ops: Any = changes[OP]
-    turned = pc.if_else(
-        pc.equal(ops, pa.scalar(Op.INSERT.value)),
-        Op.DELETE.value,
-        pc.if_else(pc.equal(ops, pa.scalar(Op.DELETE.value)), Op.INSERT.value, Op.UPDATE.value),
-    )
-    names = schema.column_names
-    columns = [turned, *(changes[AFTER + name] for name in names), *(changes[BEFORE + name] for name in names)]
-    return pa.table(columns, names=changeset_schema(schema).names).cast(changeset_schema(schema))
 
 
 def _manifest(store: Store, release: Content, parts: Mapping[str, pa.Table], tables: Iterable[Compiled]) -> Manifest:
