@@ -24,11 +24,23 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """What waits: entries (counted up to 1,000), the newest entry's id, the age of the oldest in seconds."""
+    """What waits: entries (counted up to 1,000), the newest one's id, and how old the first and the last are in
+    seconds: since their statements wrote, which is before they were committed."""
 
     entries: int
     newest: int
     oldest_age: float
+    newest_age: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """How much waits: keys, each as often as it was written, datasets of which all rows may have changed; `more`: only
+    the first 1,000 entries were counted."""
+
+    keys: int = 0
+    whole: tuple[str, ...] = ()
+    more: bool = False
 
 
 def take(conn: psycopg.Connection, datasets: Collection[str], most_keys: int = MOST_KEYS) -> Taken:
@@ -62,7 +74,13 @@ def note(conn: psycopg.Connection, dataset: str, keys: Collection[str]) -> bool:
 def pending(conn: psycopg.Connection, datasets: Collection[str]) -> Pending | None:
     """What waits to be taken, at a cost that does not grow with it; None when nothing does."""
     row = conn.execute(_PENDING, [list(datasets), _COUNTED], prepare=True).fetchone() if journal_exists(conn) else None
-    return Pending(row[0], row[1], max(0.0, row[2])) if row and row[0] else None
+    return Pending(row[0], row[1], max(0.0, row[2]), max(0.0, row[3])) if row and row[0] else None
+
+
+def changed(conn: psycopg.Connection, datasets: Collection[str]) -> Changed:
+    """How much waits to be taken; asked when it matters, for it reads the keys themselves."""
+    row = conn.execute(_CHANGED, [list(datasets), _COUNTED]).fetchone() if journal_exists(conn) else None
+    return Changed(int(row[0]), tuple(sorted(row[1])), more=row[2] >= _COUNTED) if row else Changed()
 
 
 _TAKE = """
@@ -72,6 +90,12 @@ DELETE FROM distributor_capture.changed_keys WHERE dataset = ANY(%s) RETURNING d
 _NOTE = "INSERT INTO distributor_capture.changed_keys (dataset, keys) VALUES (%s, %s)"
 
 _PENDING = """
-SELECT count(*), max(id), extract(epoch FROM clock_timestamp() - min(changed_at))::float8
+SELECT count(*), max(id), extract(epoch FROM clock_timestamp() - min(changed_at))::float8,
+    extract(epoch FROM clock_timestamp() - max(changed_at))::float8
 FROM (SELECT id, changed_at FROM distributor_capture.changed_keys WHERE dataset = ANY(%s) LIMIT %s) AS waiting
+"""
+
+_CHANGED = """
+SELECT coalesce(sum(cardinality(keys)), 0), coalesce(array_agg(DISTINCT dataset) FILTER (WHERE whole), '{}'), count(*)
+FROM (SELECT dataset, keys, whole FROM distributor_capture.changed_keys WHERE dataset = ANY(%s) LIMIT %s) AS waiting
 """

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
 
 import psycopg
 
 from distributor.capture.fixed import clear_errors
 from distributor.capture.inspect import inspect
-from distributor.capture.journal import Pending, pending
+from distributor.capture.journal import Changed, Pending, changed, pending
 from distributor.capture.triggers import CaptureState, state
 from distributor.settings.models import Dataset
+from distributor.telemetry.clock import now as wall_clock
 
 SHORTEST_POLL = 0.01
 LONGEST_POLL = 0.1
@@ -24,7 +27,7 @@ class Gathering:
     """What the watcher remembers, times in seconds of any steady clock.
 
     `seen` is what the journal looked like last, `first_at` when changes began to gather, `last_at` when one was last
-    added, `idle_since` the first look that found nothing.
+    written, `idle_since` the first look that found nothing.
     """
 
     seen: tuple[int, int] | None = None
@@ -40,15 +43,42 @@ class Wait:
     seconds: float
 
 
+class Why(StrEnum):
+    """What made it time to publish."""
+
+    QUIET = "quiet"
+    DELAY = "max_delay"
+    MUCH = "max_rows"
+    SCAN = "scan"
+    TABLES = "tables"
+
+
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """The time has come."""
+    """The time has come: since the last change, or for DELAY since the first one, it has waited so many seconds."""
+
+    why: Why
+    waited: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """The time has come, in a sentence: `waited 1.0 s for quiet (3 changed keys since 14:02:11)`."""
+
+    why: Why
+    because: str
 
 
 def judge(
-    gathering: Gathering, waiting: Pending | None, now: float, quiet_period: float, max_delay: float
+    gathering: Gathering,
+    waiting: Pending | None,
+    now: float,
+    quiet_period: float,
+    max_delay: float,
+    *,
+    much: bool = False,
 ) -> tuple[Gathering, Wait | Publish]:
-    """The decision after one look at the journal. Durations in seconds.
+    """The decision after one look at the journal. Durations in seconds. `much`: so much waits that nothing is gathered.
 
     While nothing happens, the next look comes after a hundredth of the time that this has lasted, at least
     SHORTEST_POLL and at most LONGEST_POLL: a master at work is answered at once, an idle one is asked ten cheap
@@ -59,12 +89,21 @@ def judge(
         return Gathering(idle_since=since), Wait(min(LONGEST_POLL, max(SHORTEST_POLL, (now - since) * _SHARE)))
     seen = (waiting.entries, waiting.newest)
     if gathering.seen is None:
-        gathering = Gathering(seen, now - waiting.oldest_age, now)
+        gathering = Gathering(seen, now - waiting.oldest_age, now - waiting.newest_age)
     elif gathering.seen != seen:
-        gathering = replace(gathering, seen=seen, last_at=now)
-    due = min(gathering.last_at + quiet_period, gathering.first_at + max_delay)
+        # What was written long before it was committed does not make the quiet any shorter.
+        gathering = replace(gathering, seen=seen, last_at=max(gathering.last_at, now - waiting.newest_age))
+    quiet, latest = gathering.last_at + quiet_period, gathering.first_at + max_delay
+    due = min(quiet, latest)
+    if much:
+        return Gathering(), Publish(Why.MUCH, now - gathering.first_at)
     if now >= due:
-        return Gathering(), Publish()
+        over = (
+            Publish(Why.QUIET, now - gathering.last_at)
+            if quiet <= latest
+            else Publish(Why.DELAY, now - gathering.first_at)
+        )
+        return Gathering(), over
     return gathering, Wait(min(SHORTEST_POLL, due - now))
 
 
@@ -91,29 +130,52 @@ def watch(
     known: Catalogue,
     quiet_period: float,
     max_delay: float,
+    max_rows: int,
     scan_at: float | None,
     clock: Callable[[], float],
     pause: Callable[[float], bool],
-) -> bool:
-    """Returns True when it is time to publish, False when `pause(seconds)` says that the process stops.
+) -> Due | None:
+    """Why it is time to publish, as soon as it is; None when `pause(seconds)` says that the process stops.
 
-    `known` is the catalogue as it was before the last publish, which saw all that was there then. `scan_at`: when, by
-    `clock`, a dataset has to be compared whole; None: never. `conn` must be in autocommit: an open transaction would
-    hold the master's vacuum back. Raises UnreachableError, SchemaError.
+    `known` is the catalogue as it was before the last publish, which saw all that was there then. `max_rows`: how many
+    changed keys are not kept waiting; 0: any number is. `scan_at`: when, by `clock`, a dataset has to be compared
+    whole; None: never. `conn` must be in autocommit: an open transaction would hold the master's vacuum back. Raises
+    UnreachableError, SchemaError.
     """
     gathering = Gathering()
     looked = clock()
     while True:
         with clear_errors("master"):
             waiting = pending(conn, datasets)
-        gathering, decision = judge(gathering, waiting, clock(), quiet_period, max_delay)
+            is_new = waiting is not None and (waiting.entries, waiting.newest) != gathering.seen
+            much = bool(max_rows and is_new) and changed(conn, datasets).keys >= max_rows
+        gathering, decision = judge(gathering, waiting, clock(), quiet_period, max_delay, much=much)
         if scan_at is not None and clock() >= scan_at:
-            return True
+            return Due(Why.SCAN, "it was time to compare whole what is compared whole")
         if isinstance(decision, Wait) and clock() - looked >= CATALOGUE_SECONDS:
             looked = clock()
             if catalogue(conn, datasets) != known:
-                return True
+                return Due(Why.TABLES, "the master's tables, or the triggers on them, are others than before")
         if isinstance(decision, Publish):
-            return True
+            assert waiting is not None
+            with clear_errors("master"):
+                amount = changed(conn, datasets)
+            since = wall_clock() - timedelta(seconds=waiting.oldest_age)
+            return Due(decision.why, sentence(decision, amount, since, max_delay=max_delay, max_rows=max_rows))
         if not pause(decision.seconds):
-            return False
+            return None
+
+
+def sentence(decision: Publish, amount: Changed, since: datetime, *, max_delay: float, max_rows: int) -> str:
+    """Why it publishes, as the audit tells it."""
+    keys = f"{'more than ' if amount.more else ''}{amount.keys:,} changed {'key' if amount.keys == 1 else 'keys'}"
+    parts = [keys] if amount.keys or not amount.whole else []
+    parts += [f"all of {name}" for name in amount.whole]
+    found = f"{' and '.join(parts)} since {since:%H:%M:%S}"
+    match decision.why:
+        case Why.QUIET:
+            return f"waited {decision.waited:.1f} s for quiet ({found})"
+        case Why.DELAY:
+            return f"waited {decision.waited:.1f} s, and no longer for quiet: max_delay is {max_delay:g} s ({found})"
+        case _:
+            return f"waited no longer for quiet: max_rows is {max_rows:,} ({found})"

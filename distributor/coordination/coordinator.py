@@ -19,7 +19,7 @@ from distributor.coordination.nudge import Nudge
 from distributor.coordination.presence import keep_present
 from distributor.coordination.step import Step, peek, step
 from distributor.errors import DistributorError, UnreachableError
-from distributor.ledger import inbox, outbox, verifications
+from distributor.ledger import events, inbox, outbox, triggers, verifications
 from distributor.ledger.engine import ledger_engine, transaction
 from distributor.ledger.processes import Trouble
 from distributor.ledger.tables import OUTBOX_CHANNEL, RELEASES_CHANNEL
@@ -89,11 +89,12 @@ class Coordinator:
             for environment in self._settings.environments:
                 with transaction(self._engine) as conn:
                     configure(conn, self._settings, environment, now())
+                    self._deliveries.following.begin(conn, environment)
 
         await patiently(configure_all)
-        await patiently(self._deliveries.follow_all)
         for environment in self._settings.environments:
             await patiently(self._desk.tell, environment)
+        await patiently(self._deliveries.follow_all)
 
     async def run(self, ready: Callable[[], None] | None = None) -> None:
         """Runs until cancelled."""
@@ -102,15 +103,19 @@ class Coordinator:
                 tasks.create_task(self._ticks(environment))
             tasks.create_task(keep_present(self._engine, "coordinator", self._detail))
             tasks.create_task(self._purges())
-            channels = {OUTBOX_CHANNEL: self._outgoing, RELEASES_CHANNEL: self._released}
+            channels = {
+                OUTBOX_CHANNEL: self._outgoing,
+                RELEASES_CHANNEL: self._released,
+                triggers.CHANNEL: self._released,
+            }
             tasks.create_task(_for_ever(listen, self._engine, channels))
             tasks.create_task(self._follows())
+            tasks.create_task(self._desk.run())
             tasks.create_task(self._sessions(ready))
 
     async def _sessions(self, ready: Callable[[], None] | None) -> None:
         while True:
             async with AsyncExitStack() as stack:
-            tasks.create_task(self._desk.run())
                 broker: Broker = await patient(self._without_broker)(self._connect, stack)
                 self._trouble = None
                 _log.info("connected to the broker")
@@ -136,16 +141,18 @@ class Coordinator:
 
     async def _session(self, broker: Broker, ready: Callable[[], None] | None) -> None:
         """Consumes and relays until the connection is lost."""
-        reports, dead = Arrivals(), Arrivals()
+        reports, calls, dead = Arrivals(), Arrivals(), Arrivals()
         relay = Relay(self._engine, broker, "/distributor/coordinator", self._outgoing)
         tasks = [
             asyncio.create_task(broker.lost()),
             asyncio.create_task(_for_ever(relay.run)),
             asyncio.create_task(reports.each(self._deliveries.work)),
+            asyncio.create_task(calls.each(self._deliveries.call)),
             asyncio.create_task(dead.each(self._deliveries.bury)),
         ]
         try:
             await broker.consume(topology.COORDINATOR_QUEUE, reports.take, _PREFETCH)
+            await broker.consume(topology.TRIGGER_QUEUE, calls.take, _PREFETCH)
             await broker.consume(topology.DEAD_QUEUE, dead.take, _PREFETCH)
             if ready:
                 ready()
@@ -165,18 +172,21 @@ class Coordinator:
         """Looks at an environment whenever something is due. A step has done itself what was due at its time: while a
         rollout goes on, it may bring the next look forward, and needs none of its own."""
         nudge, due = self._nudges[environment], now()
+        next_at = self._deliveries.following.next_at
         while True:
+            due = min(due, next_at(environment) or due)
             try:
                 if now() >= due:
                     due = now() + IDLE
                     due = now() + pause((await patiently(self._tick, environment)).after, now())
             except DistributorError as error:
                 _log.error("cannot go on", environment=environment, why=str(error))
+            due = min(due, max(next_at(environment) or due, now() + SOONEST))
             if (known := await nudge.wait(due - now())) is not None:
                 due = min(due, now() + pause(known, now())) if known.active else now()
 
     async def _follows(self) -> None:
-        """The announcement comes through the broker for certain; the ledger tells of a release at once."""
+        """The announcement comes through the broker for certain; the ledger tells of a release, or a call, at once."""
         while True:
             await self._released.wait()
             self._released.clear()
@@ -184,6 +194,9 @@ class Coordinator:
                 await patiently(self._deliveries.follow_all)
             except DistributorError as error:
                 _log.warning("the announcement is waited for", why=str(error))
+            for nudge in self._nudges.values():
+                # What now waits for a time of its own is looked at then, and not when the next tick happens to come.
+                nudge.again()
 
     def _tick(self, environment: str) -> Step:
         tick = Tick(now(), new_id())
@@ -212,6 +225,8 @@ class Coordinator:
                 inbox.purge(conn, now() - _KEEP)
                 outbox.purge(conn, now() - _KEEP)
                 verifications.purge(conn, now() - _KEEP)
+                events.purge(conn, now() - _KEEP)
+                triggers.purge(conn, now() - _KEEP)
 
         while True:
             await patiently(purge)

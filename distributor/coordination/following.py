@@ -115,12 +115,17 @@ class Following:
     def _carry_out(self, conn: Connection, rule: Trigger, verdict: Verdict, facts: Facts, at: datetime) -> None:
         environment, before = facts.state.name, facts.memories.get(rule.name, Memory())
         memory, outcome = verdict.memory, verdict.outcome
-        if verdict.ask and (failure := self._ask(conn, environment, verdict, at)):
-            memory = could_not(verdict, before, failure.sentence, failure.again_at)
-            outcome = failure.sentence
+        what = ASKED_WITH[Cause.AUTO if rule.on == "change" else Cause.TRIGGER]
+        detail = {"trigger": rule.name, "release": facts.newest.number if facts.newest else None}
+        if verdict.ask:
+            asked = self._ask(conn, environment, verdict, at)
+            if isinstance(asked, _Failure):
+                memory = could_not(verdict, before, asked.sentence, asked.again_at)
+                outcome = asked.sentence
+            else:
+                known = {**detail, "rollout": asked}
+                audit.record(conn, audit.AuditRecord(at, verdict.by, what, verdict.ask.because, environment, known))
         elif verdict.said:
-            what = ASKED_WITH[Cause.AUTO if rule.on == "change" else Cause.TRIGGER]
-            detail = {"trigger": rule.name, "release": facts.newest.number if facts.newest else None}
             audit.record(conn, audit.AuditRecord(at, verdict.by, what, verdict.said, environment, detail))
         if memory != before:
             row = triggers.RuleRow(
@@ -130,14 +135,14 @@ class Following:
         if verdict.call is not None:
             triggers.take(conn, verdict.call, at, outcome)
 
-    def _ask(self, conn: Connection, environment: str, verdict: Verdict, at: datetime) -> _Failure | None:
-        """Asks; what kept it from being done, None when it is done."""
+    def _ask(self, conn: Connection, environment: str, verdict: Verdict, at: datetime) -> str | _Failure:
+        """Asks; the rollout's id, or what kept it from being done."""
         wanted = verdict.ask
         assert wanted is not None
         try:
             # What is raised in here as ours cannot be the ledger's: its failures get their names at the transaction.
             with conn.begin_nested():
-                ask(
+                rollout_id = ask(
                     conn,
                     self._settings,
                     self._store,
@@ -146,11 +151,12 @@ class Following:
                     cause=wanted.cause,
                     by=wanted.by,
                     reason=wanted.because,
+                    audited=False,
                 )
         except DistributorError as error:
             return self._could_not(conn, environment, wanted.release, wanted.by, error, at)
         self._failures.pop(environment, None)
-        return None
+        return rollout_id
 
     def _could_not(
         self, conn: Connection, environment: str, release: int, by: str, error: DistributorError, at: datetime

@@ -14,9 +14,10 @@ from tenacity.nap import sleep_using_event
 
 from distributor.capture.fixed import clear_errors, connect, where_of
 from distributor.capture.scans import Schedule
-from distributor.capture.watch import catalogue, watch
+from distributor.capture.watch import Due, catalogue, watch
 from distributor.coordination.compacting import compact_until
 from distributor.coordination.presence import keep_present
+from distributor.coordination.sayings import BEGAN, Sayings, say_not_published
 from distributor.errors import DistributorError, NotInitialisedError, RuleFailedError, UsageError
 from distributor.ledger.engine import ledger_engine
 from distributor.ledger.processes import Trouble
@@ -73,6 +74,11 @@ class _Obstacle:
         trouble = self._trouble
         return dict(trouble.detail) if trouble else {}
 
+    @property
+    def why(self) -> str:
+        """The trouble in a sentence; empty when there is none."""
+        return self._trouble.why if self._trouble else ""
+
     def met(self, why: str) -> bool:
         """Publishing has failed; whether for another reason than the last time. The beginning of a trouble is when it
         failed first."""
@@ -88,12 +94,17 @@ class _Obstacle:
 def _publish_until(settings: Settings, engine: Engine, stopped: threading.Event, obstacle: _Obstacle) -> None:
     store = DirectoryStore(settings.resolve(settings.store.path))
     with Publisher(settings, store, engine) as publisher:
+        sayings = Sayings(engine)
         while not stopped.is_set():
-            _patient(stopped, obstacle)(_serve, settings, publisher, stopped, obstacle)
+            _patient(stopped, obstacle, engine)(_serve, settings, publisher, stopped, obstacle, sayings)
 
 
-def _serve(settings: Settings, publisher: Publisher, stopped: threading.Event, obstacle: _Obstacle) -> None:
+def _serve(
+    settings: Settings, publisher: Publisher, stopped: threading.Event, obstacle: _Obstacle, sayings: Sayings
+) -> None:
     """Publishes what there is, then watches and publishes, until stopped. A failure ends it; a new call begins anew."""
+    because = f"tried again, after this: {obstacle.why}" if obstacle.why else BEGAN
+    due: Due | None = None
     where, datasets = where_of(settings.master.url), settings.master.datasets
     unseen: frozenset[str] = frozenset()
     ignored: Mapping[str, tuple[str, ...]] = {}
@@ -107,23 +118,28 @@ def _serve(settings: Settings, publisher: Publisher, stopped: threading.Event, o
                 unseen = known.unseen
                 _tell_unseen(unseen - {name for name, found in datasets.items() if found.capture == "scan"})
             began = time.monotonic()
-            due = schedule.due(unseen, began)
-            found = _publish(publisher, obstacle, due)
+            scans = schedule.due(unseen, began)
+            found = _publish(publisher, obstacle, scans, because)
+            if due is not None:
+                sayings.published(due, found)
             if found.ignored != ignored:
                 ignored = found.ignored
                 _log.warning("left out, as `drift` says", changes=dict(ignored))
-            schedule.scanned(due, began)
-            if not watch(
+            schedule.scanned(scans, began)
+            due = watch(
                 conn,
                 datasets,
                 known=known,
                 quiet_period=settings.master.quiet_period.total_seconds(),
                 max_delay=settings.master.max_delay.total_seconds(),
+                max_rows=settings.master.max_rows,
                 scan_at=schedule.next_at(unseen),
                 clock=time.monotonic,
                 pause=lambda seconds: not stopped.wait(seconds),
-            ):
+            )
+            if due is None:
                 return
+            because = due.because
 
 
 def _tell_unseen(unseen: frozenset[str]) -> None:
@@ -134,8 +150,8 @@ def _tell_unseen(unseen: frozenset[str]) -> None:
         _log.info("captured", why="triggers see every change of every dataset")
 
 
-def _publish(publisher: Publisher, obstacle: _Obstacle, scans: frozenset[str]) -> PublishResult:
-    result = publisher.publish(scans=scans)
+def _publish(publisher: Publisher, obstacle: _Obstacle, scans: frozenset[str], because: str) -> PublishResult:
+    result = publisher.publish(scans=scans, because=because)
     obstacle.passed()
     if result.release is not None:
         seconds = {name: round(spent, 4) for name, spent in result.phases.items()}
@@ -156,10 +172,12 @@ def _publish(publisher: Publisher, obstacle: _Obstacle, scans: frozenset[str]) -
     return result
 
 
-def _patient(stopped: threading.Event, obstacle: _Obstacle) -> Retrying:
+def _patient(stopped: threading.Event, obstacle: _Obstacle, engine: Engine) -> Retrying:
     def waiting(state: RetryCallState) -> None:
         why = str(state.outcome.exception()) if state.outcome else ""
         news = obstacle.met(why)
+        if news:
+            say_not_published(engine, why)
         # Rows wait for somebody, and may do so for long: that is said once, and stands in `status`.
         if news or not isinstance(state.outcome and state.outcome.exception(), RuleFailedError):
             _log.warning("publishing again", why=why)

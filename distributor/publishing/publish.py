@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine
 
 from distributor.capture.fixed import clear_errors, connect, where_of
 from distributor.capture.rows import Block
+from distributor.ledger import audit
 from distributor.ledger.engine import ledger_engine, transaction
 from distributor.ledger.releases import head, insert_release, publish_lock
 from distributor.mapping.joined import joins
@@ -37,6 +38,9 @@ from distributor.store.chunks import read_manifest, write_manifest
 from distributor.telemetry.clock import now
 from distributor.telemetry.faults import Point, point
 from distributor.telemetry.tracing import current_traceparent, span
+
+PUBLISHER = "publisher"
+"""Who it is that publishes when nobody asks, in the audit."""
 
 
 def publish(
@@ -75,12 +79,18 @@ class Publisher:
             self._engine.dispose()
 
     def publish(
-        self, *, dry_run: bool = False, progress: Progress | None = None, scans: Collection[str] | None = None
+        self,
+        *,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+        scans: Collection[str] | None = None,
+        because: str = "",
     ) -> PublishResult:
         """Makes a release of what changed, or none when nothing did. Waits for another publisher at work.
 
         `scans` are the datasets that are to be compared whole: those with `capture = "scan"` whose time it is, and
-        those whose triggers are to be put to the proof. None: all of the former, and none of the latter.
+        those whose triggers are to be put to the proof. None: all of the former, and none of the latter. `because`:
+        what the audit says of a release that the publisher makes by itself.
 
         Raises UnreachableError (also when a table stays locked), SchemaError (drift, no key), StoreError,
         PublishConflictError, NotInitialisedError, RuleFailedError (a quality rule refuses); then nothing was published,
@@ -91,6 +101,9 @@ class Publisher:
         try:
             with span("publish"), transaction(self._engine) as ledger:
                 result = self._in_ledger(ledger, dry_run, scans, hear, watch)
+                if because and result.release is not None:
+                    detail = {"release": result.release, "rows": result.rows}
+                    audit.record(ledger, audit.AuditRecord(now(), PUBLISHER, "publish", because, detail=detail))
                 point(Point.RELEASE_BEFORE_COMMIT)
                 with watch.phase("commit"):
                     ledger.rollback() if dry_run else ledger.commit()

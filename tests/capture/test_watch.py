@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
 
 from distributor.capture.fixed import connect
-from distributor.capture.journal import Pending
+from distributor.capture.journal import Changed, Pending, changed, pending
 from distributor.capture.scans import Schedule
 from distributor.capture.watch import (
     LONGEST_POLL,
@@ -13,8 +16,10 @@ from distributor.capture.watch import (
     Gathering,
     Publish,
     Wait,
+    Why,
     catalogue,
     judge,
+    sentence,
 )
 from distributor.settings.models import Dataset
 from tests.capture.master import datasets, install_capture, run
@@ -55,7 +60,59 @@ def test_further_changes_prolong_but_not_beyond_the_longest_delay() -> None:
 
 
 def test_what_has_waited_before_the_start_counts() -> None:
-    assert decisions((100.0, Pending(5, 5, 60.0))) == [Publish()]
+    assert decisions((100.0, Pending(5, 5, 60.0))) == [Publish(Why.DELAY, 60.0)]
+
+
+def test_quiet_counts_from_the_writing_and_not_from_the_look_that_found_it() -> None:
+    looks = [(10.0, None), (10.1, Pending(1, 7, 0.09, 0.09)), (11.0, Pending(1, 7, 0.99, 0.99))]
+    assert isinstance(decisions(*looks)[-1], Wait)
+    assert decisions(*looks, (11.01, Pending(1, 7, 1.0, 1.0)))[-1] == Publish(Why.QUIET, pytest.approx(1.0))
+
+
+def test_a_writer_that_commits_late_does_not_make_what_others_wrote_quiet() -> None:
+    looks = [(10.0, Pending(1, 7, 0.0, 0.0)), (10.9, Pending(2, 7, 5.0, 0.9)), (11.0, Pending(2, 7, 5.1, 1.0))]
+    found = decisions(*looks, longest=30.0)
+    assert [isinstance(decision, Publish) for decision in found] == [False, False, True]
+    later = decisions((10.0, Pending(1, 7, 0.0, 0.0)), (10.9, Pending(2, 8, 0.9, 0.4)), (11.0, Pending(2, 8, 1.0, 0.5)))
+    assert not any(isinstance(decision, Publish) for decision in later)
+
+
+def test_much_is_not_kept_waiting() -> None:
+    _, decision = judge(Gathering(), Pending(3, 9, 0.5, 0.1), 10.0, 60.0, 600.0, much=True)
+    assert decision == Publish(Why.MUCH, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("decision", "amount", "expected"),
+    [
+        (Publish(Why.QUIET, 1.004), Changed(3), "waited 1.0 s for quiet (3 changed keys since 14:02:11)"),
+        (Publish(Why.QUIET, 1.0), Changed(1, ("prices",)), "waited 1.0 s for quiet (1 changed key and all of prices"
+         " since 14:02:11)"),
+        (Publish(Why.DELAY, 30.0), Changed(2041, more=True), "waited 30.0 s, and no longer for quiet: max_delay is 30 s"
+         " (more than 2,041 changed keys since 14:02:11)"),
+        (Publish(Why.MUCH, 0.1), Changed(5000), "waited no longer for quiet: max_rows is 5,000 (5,000 changed keys"
+         " since 14:02:11)"),
+        (Publish(Why.QUIET, 1.0), Changed(0, ("prices",)), "waited 1.0 s for quiet (all of prices since 14:02:11)"),
+    ],
+)  # fmt: skip
+def test_why_it_publishes_in_a_sentence(decision: Publish, amount: Changed, expected: str) -> None:
+    since = datetime(2026, 11, 23, 14, 2, 11, 900_000, tzinfo=UTC)
+    assert sentence(decision, amount, since, max_delay=30.0, max_rows=5000) == expected
+
+
+def test_what_waits_is_counted_in_keys(database: Callable[[], str]) -> None:
+    url, wanted = database(), datasets(products="products")
+    run(url, "CREATE TABLE products (sku text PRIMARY KEY)")
+    with connect(url) as conn:
+        conn.autocommit = True
+        assert (changed(conn, wanted), pending(conn, wanted)) == (Changed(), None)
+        install_capture(url, wanted)
+        assert changed(conn, wanted) == Changed(0, ("products",))
+        run(url, "INSERT INTO products SELECT n::text FROM generate_series(1, 12000) n", "DELETE FROM products")
+        assert changed(conn, wanted) == Changed(24_000, ("products",))
+        waits = pending(conn, wanted)
+        assert waits is not None
+        assert waits.oldest_age > waits.newest_age > 0
 
 
 def test_the_last_wait_ends_when_it_is_due() -> None:

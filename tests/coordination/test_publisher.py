@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from sqlalchemy import Engine
 
 from distributor.capture import scans, watch
 from distributor.coordination.publisher import serve_publisher
-from distributor.ledger import processes, releases
+from distributor.ledger import audit, processes, releases
 from distributor.ledger.engine import ledger_engine, transaction
 from distributor.publishing.publish import publish
 from distributor.settings import Settings
@@ -99,6 +100,63 @@ def test_what_stops_publishing_is_told_until_it_is_mended(
             wait_for(lambda: trouble() is None, what="the end of the trouble")
     assert look_at(engine, settings).publishing_stopped is None
     engine.dispose()
+
+
+def test_the_audit_says_why_each_release_was_made_and_once_why_none_was(
+    database: Callable[[], str], ledger_url: str, make_settings: Callable[..., Settings]
+) -> None:
+    master = database()
+    settings = make_settings(ledger_url, "amqp://nowhere/")
+    hasty = {"url": master, "quiet_period": timedelta(hours=1), "max_delay": timedelta(hours=1), "max_rows": 3}
+    calm = {"url": master, "quiet_period": timedelta(milliseconds=50), "max_rows": 0}
+    settings = settings.model_copy(update={"master": settings.master.model_copy(update=hasty)})
+    at_peace = settings.model_copy(update={"master": settings.master.model_copy(update=calm)})
+    engine = ledger_engine(ledger_url)
+
+    def acts() -> list[audit.AuditRecord]:
+        with transaction(engine) as conn:
+            return [act for act in reversed(audit.records(conn)) if act.who == "publisher"]
+
+    with psycopg.connect(master, autocommit=True) as conn:
+        conn.execute("CREATE TABLE products (sku text PRIMARY KEY, name text)")
+        install_capture(master, settings.master.datasets)
+        with publishing(settings):
+            wait_for(lambda: len(acts()) == 1, what="the first release")
+            conn.execute("INSERT INTO products VALUES ('A-1', 'Anvil'), ('A-2', 'Axe')")
+            conn.execute("INSERT INTO products VALUES ('B-1', 'Bell')")
+            wait_for(lambda: len(acts()) == 2, what="the release of three rows")
+        with publishing(at_peace):
+            conn.execute("UPDATE products SET name = 'Bucket' WHERE sku = 'B-1'")
+            wait_for(lambda: len(acts()) == 3, what="the release of one row")
+            for _ in range(2):
+                conn.execute("UPDATE products SET name = name")
+                wait_for(lambda: keys_waiting(conn) == 0, what="an empty journal")
+            conn.execute("DELETE FROM products WHERE sku = 'A-1'")
+            wait_for(lambda: len(acts()) >= 5, what="the last release")
+    found = acts()
+    assert [act.detail for act in found] == [
+        {"release": 1, "rows": 0},
+        {"release": 2, "rows": 3},
+        {"release": 3, "rows": 1},
+        None,
+        {"release": 4, "rows": 1},
+    ]
+    expected = [
+        "began to watch the master: what had changed before",
+        r"waited no longer for quiet: max_rows is 3 \(3 changed keys since \d\d:\d\d:\d\d\)",
+        r"(waited \d\.\d s for quiet \(1 changed key since \d\d:\d\d:\d\d\))|(began to watch .*)",
+        r"waited \d\.\d s for quiet \([36] changed keys since .*\); every row is as before: no release was made",
+        r"waited \d\.\d s for quiet \(1 changed key since \d\d:\d\d:\d\d\)",
+    ]
+    for act, sentence in zip(found, expected, strict=True):
+        assert re.fullmatch(sentence, act.why), act.why
+    engine.dispose()
+
+
+def keys_waiting(conn: psycopg.Connection) -> int:
+    row = conn.execute("SELECT count(*) FROM distributor_capture.changed_keys").fetchone()
+    assert row
+    return int(row[0])
 
 
 def test_what_no_trigger_sees_is_published_too(
