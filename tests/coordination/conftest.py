@@ -24,6 +24,7 @@ from distributor.rollout.state import Environment
 from distributor.settings import Settings
 from distributor.store.chunks import write_manifest
 from distributor.store.directory import DirectoryStore
+from distributor.verification.resetting import reset
 from tests.coordination.fake_member import FakeMember
 
 PRODUCTS = DatasetSchema(dataset="products", columns=(Column(name="sku", type="text", nullable=False),), key=("sku",))
@@ -85,7 +86,7 @@ def coordinator(settings: Settings) -> Iterator[None]:
 
     def run() -> None:
         try:
-            loop.run_until_complete(serve_coordinator(settings, stop, ready=ready.set))
+            loop.run_until_complete(serve_coordinator(settings, stop, ready=ready.set, reset=reset))
         except BaseException as error:
             failed.append(error)
             ready.set()
