@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Annotated
 
 import typer
@@ -10,9 +11,9 @@ from rich.console import Console
 from distributor.cli.desk import Desk
 from distributor.cli.options import MOST_NUMBER, MOST_RELEASE
 from distributor.cli.outcome import Outcome
-from distributor.views.changes import Changes
+from distributor.views.changes import Changes, FieldChange
 from distributor.views.changes import changes as of_release
-from distributor.views.wording import count, plain
+from distributor.views.wording import as_text, count, plain
 
 MARKS = {"insert": "+", "update": "~", "delete": "-"}
 
@@ -27,13 +28,8 @@ class ShownChanges(Changes, Outcome):
         for change in self.changes:
             key = ", ".join(f"{column}={plain(value)}" for column, value in change.key.items())
             console.print(f"{MARKS[change.op]} {change.dataset} {key}")
-            for field in change.fields:
-                if change.op == "update":
-                    console.print(f"    {field.column}: {_told(field.before)} → {_told(field.after)}")
-                else:
-                    console.print(
-                        f"    {field.column}: {_told(field.after if change.op == 'insert' else field.before)}"
-                    )
+            for line in field_lines(change.op, change.fields):
+                console.print(line)
         rest = self.total - len(self.changes)
         more = f"; {rest:,} more with a greater --limit" if rest else ""
         console.print(
@@ -58,7 +54,10 @@ def changes(
         return ShownChanges.of(of_release(conn, desk.store, release, dataset=dataset, key=key or (), limit=limit))
 
 
-def _told(value: str | None) -> str:
-    if value is None:
-        return "NULL"
-    return plain(value) or "''"
+def field_lines(op: str, fields: Iterable[FieldChange]) -> Iterator[str]:
+    """A line for each field: both values of an update, the only one of an insert or a delete."""
+    for field in fields:
+        if op == "update":
+            yield f"    {field.column}: {as_text(field.before)} → {as_text(field.after)}"
+        else:
+            yield f"    {field.column}: {as_text(field.after if op == 'insert' else field.before)}"

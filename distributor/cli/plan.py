@@ -19,7 +19,7 @@ from distributor.cli.outcome import Outcome
 from distributor.errors import RefusedError
 from distributor.views.plan import Planned, PlannedRow
 from distributor.views.plan import plan as planned
-from distributor.views.wording import count, plain
+from distributor.views.wording import as_text, count, plain
 
 DONE, DIFFERENT = 0, 10
 SHORT = 12
@@ -108,17 +108,13 @@ def plan(
 
 
 def _lines(system: str, table: str, row: PlannedRow) -> Iterator[Text]:
-    key = ", ".join(f"{column}={_value(value)}" for column, value in row.key.items())
+    key = ", ".join(f"{column}={as_text(value)}" for column, value in row.key.items())
     yield Text(f"{MARKS[row.op]} {system} {table} {key}", style=_COLOURS[row.op])
     for field in row.fields:
         if row.op == "update":
             told = Text(f"    {field.column}: ")
-            told.append(_value(field.before), style="red")
+            told.append(as_text(field.before), style="red")
             told.append(" → ")
-            yield told.append(_value(field.after), style="green")
+            yield told.append(as_text(field.after), style="green")
         else:
-            yield Text(f"    {field.column}: {_value(field.after if row.op == 'insert' else field.before)}")
-
-
-def _value(value: str | None) -> str:
-    return "NULL" if value is None else plain(value) or "''"
+            yield Text(f"    {field.column}: {as_text(field.after if row.op == 'insert' else field.before)}")

@@ -38,6 +38,15 @@ class RolloutRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Brought:
+    """A rollout that went online: by which release, and when that was done."""
+
+    release: int
+    id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class FailedTries:
     """Rollouts of one release that came to nothing. `called_off`: an operator ended one, and did not want it."""
 
@@ -94,6 +103,14 @@ def was_online(conn: Connection, environment: str, release: int) -> bool:
         table.c.state == RolloutState.ONLINE.value,
     )
     return conn.execute(query.limit(1)).first() is not None
+
+
+def brought_online(conn: Connection, environment: str, least: int) -> list[Brought]:
+    """The rollouts by which an environment came to a release of this number or a higher one, in their order."""
+    query = select(table.c.release, table.c.id, table.c.ended_at).where(
+        table.c.environment == environment, table.c.release >= least, table.c.state == RolloutState.ONLINE.value
+    )
+    return [Brought(*row) for row in conn.execute(query.order_by(table.c.ended_at, table.c.id))]
 
 
 def newest_ended(conn: Connection, environment: str) -> RolloutRecord | None:

@@ -6,10 +6,11 @@ column of the dataset, then `after.<column>`. No key appears twice in one change
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import TypeVar
+from functools import reduce
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -114,6 +115,38 @@ def chunk_pieces(store: Store, chunk: Chunk, schema: DatasetSchema) -> Iterator[
         raise
     except (pa.ArrowException, OSError) as error:
         raise StoreError("this is no Parquet file", where=where, mend="Publish again.") from error
+
+
+def row_of_key(store: Store, chunk: Chunk, key: Mapping[str, str]) -> dict[str, str | None] | None:
+    """The change of one row (`key`: column → canonical text) as a chunk has it, by its columns; None: it has none.
+
+    Of other chunks only the key columns are decoded. Raises StoreError: missing, damaged, or without these columns.
+    """
+    where = f"chunk {chunk.sha256} of {chunk.dataset}"
+    content = store.get(chunk.sha256)
+    try:
+        file = pq.ParquetFile(pa.BufferReader(content))
+        named = [side + name for name in key for side in (BEFORE, AFTER)]
+        if missing := sorted(set(named) - set(file.schema_arrow.names)):
+            raise StoreError(f"it has no column {missing[0]}", where=where)
+        if not pc.any(_is(file.read(columns=named, use_threads=False), key)).as_py():
+            return None
+        for batch in file.iter_batches(_piece_rows(file.metadata), use_threads=False):
+            piece = pa.Table.from_batches([batch])
+            for row in piece.filter(_is(piece, key)).to_pylist():
+                return dict(row)
+    except (pa.ArrowException, OSError) as error:
+        raise StoreError("this is no Parquet file", where=where, mend="Publish again.") from error
+    return None
+
+
+def _is(changes: pa.Table, key: Mapping[str, str]) -> Any:
+    """Per row whether it is that of a key."""
+    matches = [
+        pc.equal(pc.coalesce(changes[BEFORE + name], changes[AFTER + name]), pa.scalar(value, pa.string()))
+        for name, value in key.items()
+    ]
+    return reduce(pc.and_, matches)
 
 
 def _piece_rows(metadata: pq.FileMetaData) -> int:

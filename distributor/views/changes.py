@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import reduce
 from typing import TYPE_CHECKING, Literal
 
 from distributor.errors import UsageError
@@ -12,12 +11,11 @@ from distributor.views.base import View
 from distributor.views.wording import count
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    import pyarrow as pa
     from sqlalchemy import Connection
 
-    from distributor.model.manifest import Chunk, Manifest
+    from distributor.model.manifest import Manifest
     from distributor.store.base import Store
 
 
@@ -77,7 +75,7 @@ def changes(
     StoreError.
     """
     from distributor.ledger.releases import release as by_number
-    from distributor.store.chunks import read_manifest
+    from distributor.store.chunks import read_chunk, read_manifest, row_of_key
     from distributor.upkeep.collected import refuse_collected
 
     record = by_number(conn, release)
@@ -85,17 +83,21 @@ def changes(
     manifest = read_manifest(store, record.manifest)
     total = 0
     shown: list[RowChange] = []
-    for schema in asked_for(manifest, dataset, key):
+    for schema in _asked_for(manifest, dataset, key):
         for chunk in manifest.chunks:
             if chunk.dataset != schema.dataset:
                 continue
-            skipped, missing = max(after - total, 0), limit - len(shown)
-            if not key and (skipped >= chunk.rows or missing <= 0):
-                total += chunk.rows
+            skipped, missing = max(after - total, 0), max(limit - len(shown), 0)
+            if key:
+                found = row_of_key(store, chunk, dict(zip(schema.key, key, strict=True)))
+                rows = [found] if found else []
+                total += len(rows)
+                shown += [row_change(row, schema) for row in rows[skipped:][:missing]]
                 continue
-            table = _rows(store, chunk, schema, key)
-            total += table.num_rows
-            shown += [row_change(row, schema) for row in table.slice(skipped, max(missing, 0)).to_pylist()]
+            total += chunk.rows
+            if skipped < chunk.rows and missing:
+                rows = read_chunk(store, chunk, schema).slice(skipped, missing).to_pylist()
+                shown += [row_change(row, schema) for row in rows]
     return Changes(
         release=release,
         parent_release=manifest.parent_release,
@@ -107,7 +109,7 @@ def changes(
     )
 
 
-def asked_for(manifest: Manifest, dataset: str | None, key: Sequence[str]) -> list[DatasetSchema]:
+def _asked_for(manifest: Manifest, dataset: str | None, key: Sequence[str]) -> list[DatasetSchema]:
     known = [schema.dataset for schema in manifest.schemas if not is_joined(schema.dataset)]
     if dataset is not None and dataset not in known:
         raise UsageError(
@@ -131,23 +133,8 @@ def asked_for(manifest: Manifest, dataset: str | None, key: Sequence[str]) -> li
     return fitting
 
 
-def _rows(store: Store, chunk: Chunk, schema: DatasetSchema, key: Sequence[str]) -> pa.Table:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    from distributor.store.chunks import AFTER, BEFORE, read_chunk
-
-    table = read_chunk(store, chunk, schema)
-    if not key:
-        return table
-    matches = [
-        pc.equal(pc.coalesce(table[BEFORE + column], table[AFTER + column]), pa.scalar(value))
-        for column, value in zip(schema.key, key, strict=True)
-    ]
-    return table.filter(reduce(pc.and_, matches))
-
-
-def row_change(row: dict[str, str | None], schema: DatasetSchema) -> RowChange:
+def row_change(row: Mapping[str, str | None], schema: DatasetSchema) -> RowChange:
+    """One row of a chunk."""
     before = {name: row[f"before.{name}"] for name in schema.column_names}
     after = {name: row[f"after.{name}"] for name in schema.column_names}
     return RowChange.model_validate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from distributor.rollout.state import Cause
@@ -172,19 +173,20 @@ def _table(found: TablePlan) -> PlannedTable:
         rows_updated=counted.updated,
         rows_out=counted.deleted,
         anew=found.anew,
-        sample=tuple(_row(found, row) for row in counted.sample),
+        sample=tuple(planned_row(found.key, found.columns, row) for row in counted.sample),
     )
 
 
-def _row(table: TablePlan, row: Changed) -> PlannedRow:
+def planned_row(key: Sequence[str], columns: Sequence[str], row: Changed) -> PlannedRow:
+    """One row that changes, in a table of these key columns and columns."""
     before, after = row.before or {}, row.after or {}
     there = after or before
     return PlannedRow(
-        key={name: there[name] for name in table.key},
+        key={name: there[name] for name in key},
         op=row.op.value,
         fields=tuple(
             FieldChange(column=name, before=before.get(name), after=after.get(name))
-            for name in table.columns
-            if before.get(name) != after.get(name) and name not in table.key
+            for name in columns
+            if before.get(name) != after.get(name) and name not in key
         ),
     )

@@ -38,6 +38,11 @@ def plain(value: str) -> str:
     return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in value)
 
 
+def as_text(value: str | None) -> str:
+    """A value of a row: `NULL`, or its canonical text on one line; the empty text is `''`."""
+    return "NULL" if value is None else plain(value) or "''"
+
+
 def count(number: int, noun: str) -> str:
     """`1 row`, `1,204 rows`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
