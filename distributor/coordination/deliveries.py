@@ -182,6 +182,8 @@ class Deliveries:
         with transaction(self._engine) as conn:
             if inbox.first_time(conn, received.id, report.TYPE, at, received.traceparent):
                 hear_unfit(conn, self._settings, self._store, report)
+            point(Point.UNFIT_BEFORE_COMMIT)
+        point(Point.UNFIT_AFTER_COMMIT)
 
     def _called(self, received: Received, _: bytes, at: datetime) -> None:
         call = received.message

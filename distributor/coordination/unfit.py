@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from sqlalchemy import Connection
 
 from distributor.errors import DistributorError, RefusedError
 from distributor.ledger import audit, environments, rollouts, timeline
 from distributor.ledger.engine import first_line
 from distributor.ledger.rollouts import INSTEAD
+from distributor.model.certificate import EMPTY_TABLE
 from distributor.requests.contents import BY, hold_back
 from distributor.requests.rollouts import ask
 from distributor.rollout.state import CALLED_OFF, RolloutState
 from distributor.settings import Settings
 from distributor.store.base import Store
+from distributor.store.chunks import read_manifest
+from distributor.store.editions import store_of
 from distributor.telemetry.clock import now
 from distributor.wire.messages import RefusedReport, UnfitReport
 
@@ -25,11 +30,9 @@ def hear_unfit(conn: Connection, settings: Settings, store: Store, report: Unfit
     That answer may have come before: another coordinator may have taken it.
     """
     environments.lock(conn, report.environment)
-    budget, at = settings.quarantine.max_rows, now()
+    at = now()
     detail: dict[str, object] = {"release": report.release, "system": report.system}
-    if report.total > budget:
-        become = f"at most {budget:,} may be held back"
-    else:
+    if not (become := _over_the_budget(settings, store, report)):
         hold_back(conn, report.environment, report.system, report.release, report.rows)
         become = "they are held back"
         detail[_HELD] = report.total
@@ -51,12 +54,13 @@ def ask_again(conn: Connection, settings: Settings, store: Store, report: Refuse
         return
     if state.active or state.queue or ended.outcome.startswith(CALLED_OFF):
         return
-    rows = sum(
-        int(str(entry.detail.get(_HELD, 0)))
+    # A member that was ended before its answer says it all once more.
+    told = {
+        entry.member: int(str(entry.detail.get(_HELD, 0)))
         for entry in timeline.entries(conn, rollout_id=ended.id)
         if entry.kind == "unfit" and entry.detail
-    )
-    if not rows:
+    }
+    if not (rows := sum(told.values())):
         return
     reason = f"{rows:,} rows held back, {INSTEAD} {ended.id}"
     try:
@@ -79,3 +83,22 @@ def ask_again(conn: Connection, settings: Settings, store: Store, report: Refuse
     except DistributorError as error:
         text = f"release {ended.release} is not asked for again: {first_line(error)}"
         timeline.write(conn, report.environment, now(), [timeline.Entry("unfit", text, ended.id, report.system)])
+
+
+def _over_the_budget(settings: Settings, store: Store, report: UnfitReport) -> str:
+    """How many rows may be held back, where a member names more of a dataset; empty where they may be."""
+    budget = settings.quarantine.max_rows
+    if report.total > budget:
+        return f"at most {budget:,} may be held back"
+    if report.manifest is None:
+        return ""
+    try:
+        tables = read_manifest(store_of(settings, store, report.environment), report.manifest).certificate.tables
+    except DistributorError:
+        # Whoever asks again will say it.
+        return ""
+    for dataset, rows in Counter(row.dataset for row in report.rows).items():
+        of = tables.get(dataset, EMPTY_TABLE).total.rows
+        if rows > (most := settings.quarantine.most(of)):
+            return f"of {of:,} rows of {dataset} at most {most:,} may be held back"
+    return ""

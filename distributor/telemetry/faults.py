@@ -42,6 +42,8 @@ class Point(StrEnum):
     RESET_AFTER_COMMIT = "coordinator.reset.after_commit"
     REQUEST_BEFORE_COMMIT = "coordinator.request.before_commit"
     REQUEST_AFTER_COMMIT = "coordinator.request.after_commit"
+    UNFIT_BEFORE_COMMIT = "coordinator.unfit.before_commit"
+    UNFIT_AFTER_COMMIT = "coordinator.unfit.after_commit"
     LETTER_BEFORE_COMMIT = "coordinator.letter.before_commit"
     LETTER_AFTER_COMMIT = "coordinator.letter.after_commit"
     RELAY_BEFORE_SEND = "coordinator.relay.before_send"

@@ -16,6 +16,7 @@ from tests.chaos.lab import Lab
 _HIT_SECONDS = 8.0
 _TRIES = 6
 _LETTERS = (Point.LETTER_BEFORE_COMMIT, Point.LETTER_AFTER_COMMIT)
+_UNFIT = (Point.UNFIT_BEFORE_COMMIT, Point.UNFIT_AFTER_COMMIT)
 REVERTS = (Point.REVERT_BEFORE_COMMIT, Point.REVERT_AFTER_COMMIT)
 
 
@@ -49,6 +50,9 @@ class KillAtPoint:
                 # The coordinators share the queue: one of them gets the second.
                 for to in ("", chance.choice(("pos", "crm"))) * 2:
                     lab.send_poison(to)
+            if self.point in _UNFIT:
+                for _ in range(4):
+                    lab.send_unfit()
             lab.change()
             if died := self._deaths(lab, armed):
                 return Struck(max(lab.back(name, before[name]).back_at for name in died))

@@ -7,11 +7,14 @@ The runner and its readers use the servers directly.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pika
@@ -124,13 +127,32 @@ class Lab:
         """A message that nobody can understand, to the coordinators or to a member."""
         body = f"poison {len(self.poison)}".encode()
         exchange, key = ("pd.commands", f"{ENVIRONMENT}.{to_member}") if to_member else ("pd.reports", "report")
-        broker = self.estate.broker
-        assert broker is not None
-        with contextlib.closing(pika.BlockingConnection(pika.URLParameters(broker.url()))) as connection:
-            channel = connection.channel()
-            channel.confirm_delivery()
-            channel.basic_publish(exchange, key, body, pika.BasicProperties(message_id=f"poison-{len(self.poison)}"))
+        self._publish(exchange, key, body, pika.BasicProperties(message_id=f"poison-{len(self.poison)}"))
         self.poison.append(body)
+
+    def send_unfit(self) -> None:
+        """A report that comes late: of a row that a member could not take once, and that is gone from the master."""
+        row = {"table": "products", "dataset": "products", "key": ["gone"], "column": "name", "value": None, "why": "-"}
+        told = {
+            "environment": ENVIRONMENT,
+            "system": "crm",
+            "epoch": 1,
+            "rollout_id": "of long ago",
+            "release": 1,
+            "manifest": None,
+            "total": 1,
+            "rows": [row],
+            "reported_at": datetime.now(UTC).isoformat(),
+        }
+        headers = {
+            "ce-specversion": "1.0",
+            "ce-id": uuid.uuid4().hex,
+            "ce-source": "/chaos",
+            "ce-type": "pd.member.unfit.v1",
+            "ce-time": datetime.now(UTC).isoformat(),
+        }
+        properties = pika.BasicProperties(headers=headers, content_type="application/json", delivery_mode=2)
+        self._publish("pd.reports", "report", json.dumps(told).encode(), properties)
 
     # What is done to processes.
 
@@ -256,6 +278,14 @@ class Lab:
     @staticmethod
     def _compared(place: Place, wanted: Mapping[str, bytes]) -> list[Compared]:
         return compare(place, dict(wanted))
+
+    def _publish(self, exchange: str, key: str, body: bytes, properties: pika.BasicProperties) -> None:
+        broker = self.estate.broker
+        assert broker is not None
+        with contextlib.closing(pika.BlockingConnection(pika.URLParameters(broker.url()))) as connection:
+            channel = connection.channel()
+            channel.confirm_delivery()
+            channel.basic_publish(exchange, key, body, properties)
 
     def _at_master(self) -> psycopg.Connection:
         if self._master is not None:
