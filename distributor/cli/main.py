@@ -43,6 +43,7 @@ from distributor.cli.rollout import rollout
 from distributor.cli.rollouts import rollouts
 from distributor.cli.serve import serve
 from distributor.cli.status import status
+from distributor.cli.triggers import call_trigger, list_triggers
 from distributor.cli.verb import Verb, command
 from distributor.cli.verify import verify
 from distributor.cli.withdraw import withdraw
@@ -77,12 +78,15 @@ VERBS: dict[str, tuple[str, Verb]] = {
     "follow": (EVERY_DAY, follow),
     "rollback": (EVERY_DAY, rollback),
     "abort": (EVERY_DAY, abort),
+    "trigger": (EVERY_DAY, call_trigger),
     "detach": (EVERY_DAY, detach),
     "status": (SEE, status),
+    "triggers": (SEE, list_triggers),
     "rollouts": (SEE, rollouts),
     "rollout": (SEE, rollout),
     "releases": (SEE, releases),
     "changes": (SEE, changes),
+    "product": (SEE, product),
     "verify": (SEE, verify),
     "deadletter list": (SEE, list_letters),
     "deadletter show": (SEE, show_letter),

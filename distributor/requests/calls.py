@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, Engine
 
-from distributor.errors import RefusedError
+from distributor.errors import NotThereError, RefusedError
 from distributor.ledger import audit, triggers
 from distributor.ledger.engine import transaction
 from distributor.settings import Settings
@@ -21,7 +21,8 @@ CALL = "call trigger"
 def call_trigger(engine: Engine, settings: Settings, environment: str, name: str, *, by: str, reason: str) -> str:
     """Calls a trigger that is on = "message"; returns the call's id.
 
-    Raises UsageError for an unknown environment, RefusedError when it has no such trigger that can be called.
+    Raises UsageError for an unknown environment, NotThereError when it has no such trigger, RefusedError when that
+    cannot be called.
     """
     with transaction(engine) as conn:
         return note_call(conn, settings, environment, name, by=by, reason=reason, at=now())
@@ -54,7 +55,7 @@ def callable_trigger(settings: Settings, environment: str, name: str) -> Trigger
     mend = f'Triggers with on = "message" can be called; {environment} has: {can_be}.'
     rule = next((rule for rule in known if rule.name == name), None)
     if rule is None:
-        raise RefusedError(f"there is no trigger {name!r} in {environment}", where=environment, mend=mend)
+        raise NotThereError(f"there is no trigger {name!r} in {environment}", where=environment, mend=mend)
     if rule.on != "message":
         raise RefusedError(f"the trigger {name} is on {rule.on}, and cannot be called", where=environment, mend=mend)
     return rule
