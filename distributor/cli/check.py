@@ -45,7 +45,7 @@ def check(desk: Desk) -> Checked:
     The config, the master and each of its datasets, the ledger, the broker, the store, and each system. Nothing is
     changed but that the broker gets its queues, which every role would declare.
     """
-    from distributor.cli import member_checks, server_checks
+    from distributor.cli import masking_checks, member_checks, server_checks
 
     settings = desk.settings
     findings = Findings()
@@ -59,6 +59,7 @@ def check(desk: Desk) -> Checked:
     server_checks.check_ledger(settings, findings)
     server_checks.check_broker(settings, findings)
     server_checks.check_store(settings, findings)
+    masking_checks.check_masking(settings, coming, findings)
     for environment in settings.environments:
         if settings.environment(environment).audit == "never":
             findings.note(

@@ -78,6 +78,7 @@ def compact(
     from distributor.store.bases import base_of, whole
     from distributor.store.ways import BASE, Ways, read_base
     from distributor.upkeep.collected import hold_on_to
+    from distributor.upkeep.compaction import Due, editions_due
 
     with desk.reading() as conn:
         newest = releases.head(conn)
@@ -91,8 +92,12 @@ def compact(
             way = Ways(desk.store, record.manifest, record.number).anew(without=record.manifest)
             return Compacted(release=record.number, base=None, already=False, rows=None, chunks=None, bytes=None,
                              dry_run=True, **_way(way))  # fmt: skip
+    with desk.reading() as conn:
+        masked = editions_due(conn, desk.settings, Due(record.number, record.manifest, ""))
     with _heard(desk) as hear:
         made = base_of(desk.store, record.number, record.manifest, hear)
+        for version, due in masked.items():
+            base_of(desk.store.edition(version), due.release, due.manifest, hear)
     if not made.already and not dry_run:
         desk.note("compact", release=record.number, rows=made.base.rows)
     return Compacted(

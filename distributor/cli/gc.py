@@ -69,14 +69,16 @@ def gc(desk: Desk, dry_run: DryRun = False) -> Collection:
     only once it is proved that every kept release can be had from it. It may run beside everything else.
     """
     from distributor.upkeep.collection import collect
+    from distributor.upkeep.editions import collect_editions
 
     with desk.ledger() as engine:
         found = collect(engine, desk.store, desk.settings.store, now(), dry_run=dry_run, hear=desk.say)
+        masked = collect_editions(engine, desk.store, desk.settings, now(), dry_run=dry_run, hear=desk.say)
     outcome = Collection(
         dry_run=dry_run,
         releases=found.releases,
-        objects=found.objects,
-        bytes=found.bytes,
+        objects=found.objects + masked.objects,
+        bytes=found.bytes + masked.bytes,
         bases=found.bases,
         leftovers=found.leftovers,
         young=found.young,
@@ -85,6 +87,6 @@ def gc(desk: Desk, dry_run: DryRun = False) -> Collection:
         needed_by=found.needed.why if found.needed else "",
         on_base=found.base,
     )
-    if not dry_run and (found.objects or found.leftovers):
-        desk.note("gc", releases=found.releases, objects=found.objects, bytes=found.bytes, oldest=found.oldest)
+    if not dry_run and (outcome.objects or found.leftovers):
+        desk.note("gc", releases=found.releases, objects=outcome.objects, bytes=outcome.bytes, oldest=found.oldest)
     return outcome

@@ -40,6 +40,12 @@ class Store(Protocol):
         """The store of an edition, by the version of its masking policy: a directory of its own, with objects and names
         of its own, so that nobody who is given that one comes to anything else."""
 
+    def editions(self) -> Iterator[str]:
+        """The versions of which there are editions."""
+
+    def discard(self, version: str) -> bool:
+        """Takes away the directory of an edition without objects; False when it has some."""
+
     def local_path(self, sha256: str) -> Path:
         """A local file with the verified bytes, for readers that stream."""
 

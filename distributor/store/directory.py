@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -71,6 +72,21 @@ class DirectoryStore:
         if not _SHA256.fullmatch(version):
             raise StoreError(f"{version!r} is no version of a policy", where=str(self.path))
         return self.path / EDITIONS / version
+
+    def editions(self) -> Iterator[str]:
+        """The versions of which there are editions."""
+        with self._clear_errors(self.path):
+            found = self.path / EDITIONS
+            yield from sorted(path.name for path in found.glob("*") if _SHA256.fullmatch(path.name))
+
+    def discard(self, version: str) -> bool:
+        """Takes an edition's directory away; see `Store.discard`."""
+        path = self.edition_path(version)
+        with self._clear_errors(path):
+            if any(True for _ in self.edition(version).objects()):
+                return False
+            shutil.rmtree(path, ignore_errors=True)
+        return True
 
     def local_path(self, sha256: str) -> Path:
         """The object's file, its hash verified. Raises StoreError when the object is missing or damaged."""

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, func, select
 
+from distributor.ledger import editions
 from distributor.ledger.tables import releases
 from distributor.model.manifest import ZERO
-from distributor.settings.models import StoreSettings
+from distributor.settings.models import Settings, StoreSettings
 from distributor.store.base import Store
 from distributor.store.chunks import CHUNK_ROWS
 from distributor.store.ways import read_base
@@ -69,6 +70,12 @@ class Watch:
         if growth and rows > max(growth * start.rows, CHUNK_ROWS):
             return f"{rows:,} changed rows since release {start.release}, which has {start.rows:,}"
         return ""
+
+
+def editions_due(conn: Connection, settings: Settings, due: Due) -> dict[str, Due]:
+    """Version → the base that is due of the same release's edition, of every policy in use that has one."""
+    found = {policy.version: editions.known(conn, policy.version, due.release) for policy in settings.policies_in_use}
+    return {version: Due(due.release, manifest, due.why) for version, manifest in found.items() if manifest}
 
 
 def _newest_start(conn: Connection, store: Store) -> _Start | None:

@@ -50,11 +50,12 @@ def reach(store: Store, known: Known, base: Base | None, there: Mapping[str, int
     floor = base.release if base else min(known, default=ZERO)
     found = Reach(floor, base)
     manifests = Manifests(store)
-    below: Position | None = None if base else Position(ZERO, None)
+    # What stands on nothing has all of its rows itself: the first release, and the first edition of a policy.
+    had = {Position(ZERO, None)}
     for release in sorted(number for number in known if number >= floor):
         here = Position(release, known[release])
         link = manifests.link(here)
-        stands = below == Position(link.parent_release, link.parent) and _has(store, there, link)
+        stands = Position(link.parent_release, link.parent) in had and _has(store, there, link)
         held = read_base(store, known[release])
         if not stands and not (held is not None and whole(store, held.chunks)):
             raise StoreError(
@@ -64,7 +65,7 @@ def reach(store: Store, known: Known, base: Base | None, there: Mapping[str, int
             )
         found.manifests.add(known[release])
         found.objects.update((known[release], *(chunk.sha256 for chunk in link.chunks)))
-        below = here
+        had.add(here)
     for kind, name, sha256 in store.links():
         if kind not in (BASE, KEPT) or (kind == BASE and name in found.manifests):
             found.objects.update((sha256, *_named_in(store, sha256)))
