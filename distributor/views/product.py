@@ -101,7 +101,8 @@ def product(
 def _row(conn: Connection, placing: Placing, everywhere: Sequence[Place], limit: int) -> ProductRow:
     lookback = placing.lookbacks[placing.dataset]
     told, more = history(conn, lookback, {place.state.name: placing.lookback(place) for place in everywhere}, limit)
-    enough = f"{count(limit, 'change')} were found" if more or not lookback.whole else ""
+    found = "1 change was" if limit == 1 else f"{limit:,} changes were"
+    enough = f"{found} found" if more or not lookback.whole else ""
     return ProductRow(
         dataset=placing.dataset,
         key=dict(lookback.key),

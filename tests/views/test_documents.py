@@ -26,14 +26,14 @@ def documents() -> Iterator[type[View]]:
                 yield found
 
 
-@pytest.mark.parametrize("document", documents(), ids=lambda one: one.__name__)
+@pytest.mark.parametrize("document", list(documents()), ids=lambda one: one.__name__)
 def test_every_field_is_explained(document: type[View]) -> None:
     assert document.__doc__
     for name, field in document.model_fields.items():
         assert field.description, f"{name} of {document.__name__}"
 
 
-def test_a_verb_adds_nothing_to_a_document() -> None:
+def test_a_verb_tells_what_the_document_tells() -> None:
     shown = [outcome_of(verb) for _, verb in VERBS.values()]
     of_views = {
         outcome: base
@@ -43,9 +43,9 @@ def test_a_verb_adds_nothing_to_a_document() -> None:
     }
     assert len(of_views) > 10
     for outcome, document in of_views.items():
-        assert outcome.model_fields.keys() == document.model_fields.keys()
         mine, theirs = outcome.model_json_schema(mode="serialization"), document.model_json_schema(mode="serialization")
-        assert (mine["properties"], mine.get("$defs")) == (theirs["properties"], theirs.get("$defs"))
+        assert mine["properties"].items() >= theirs["properties"].items()
+        assert mine.get("$defs", {}).items() >= theirs.get("$defs", {}).items()
 
 
 def test_what_is_shown_is_the_document_itself() -> None:
