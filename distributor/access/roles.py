@@ -97,13 +97,7 @@ def check(principal: Principal, act: Act, environment: str | None = None) -> Non
 
     Reading what belongs to all environments (releases, products) needs no key for all of them; doing does.
     """
-    if act not in ACTS[principal.role]:
-        may = ", ".join(role for role in Role if act in ACTS[role])
-        raise ForbiddenError(
-            f"{principal.name} is {_article(principal.role)} and may not {_infinitive(act)}",
-            where=environment or "access",
-            mend=f"These roles may: {may}.",
-        )
+    check_role(principal, act)
     if environment is None:
         if principal.environments and act is not Act.READ:
             raise ForbiddenError(
@@ -116,6 +110,17 @@ def check(principal: Principal, act: Act, environment: str | None = None) -> Non
             f"the key of {principal.name} is not for {environment}",
             where="access",
             mend=f"It is for {', '.join(principal.environments)}.",
+        )
+
+
+def check_role(principal: Principal, act: Act) -> None:
+    """Raises ForbiddenError unless the principal may do this anywhere."""
+    if act not in ACTS[principal.role]:
+        may = ", ".join(role for role in Role if act in ACTS[role])
+        raise ForbiddenError(
+            f"{principal.name} is {_article(principal.role)} and may not {_infinitive(act)}",
+            where="access",
+            mend=f"These roles may: {may}.",
         )
 
 

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from functools import partial
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,7 +21,7 @@ from distributor.errors import ConfigError, UsageError
 if TYPE_CHECKING:
     from distributor.settings import Settings
 
-ROLES = ("coordinator", "publisher", "consumer", "all")
+ROLES = ("coordinator", "publisher", "web", "consumer", "all")
 INTERRUPTED = 130
 
 
@@ -28,7 +29,7 @@ class Served(Outcome):
     """How serving ended."""
 
     roles: tuple[str, ...]
-    """What was served: `coordinator`, `publisher`, `consumer ENV.SYSTEM`."""
+    """What was served: `coordinator`, `publisher`, `web`, `consumer ENV.SYSTEM`."""
     ended: int
     """The exit code: 0 after SIGTERM, 130 after Ctrl-C, else what the role ended with."""
 
@@ -53,11 +54,12 @@ def serve(
     with_parent: Annotated[bool, typer.Option(WITH_PARENT, hidden=True)] = False,
     for_eyes: Annotated[bool, typer.Option(FOR_EYES, hidden=True)] = False,
 ) -> Served:
-    """Run roles until they are stopped: coordinator, publisher, consumer, or all of them.
+    """Run roles until they are stopped: coordinator, publisher, web, consumer, or all of them.
 
     The coordinator takes environments from release to release; the publisher watches the master and makes releases;
-    a consumer serves one system of one environment. `serve all` runs a process for each of them, and for each member
-    of the config: enough for one machine. In production run each role where it belongs.
+    web is the HTTP API and the pages; a consumer serves one system of one environment. `serve all` runs a process for
+    each of them, and for each member of the config: enough for one machine. In production run each role where it
+    belongs.
     """
     settings = desk.settings
     processes = plan(settings, roles, environment, system)
@@ -98,12 +100,16 @@ def plan(settings: Settings, roles: list[str], environment: str | None, system: 
                 )
             found = [_consumer(environment, system)]
         elif role == "all":
-            found = [RoleProcess(name, (name,)) for name in ("coordinator", "publisher")]
+            found = [RoleProcess(name, (name,)) for name in _for_all()]
             found += [_consumer(*member) for member in members]
         else:
             found = [RoleProcess(role, (role,))]
         wanted.update({process.name: process for process in found})
     return list(wanted.values())
+
+
+def _for_all() -> tuple[str, ...]:
+    return ("coordinator", "publisher", "web") if _web_is_installed() else ("coordinator", "publisher")
 
 
 def consumer_role() -> Callable[[Settings, str, str], int]:
@@ -150,9 +156,22 @@ def _until_stopped(settings: Settings, role: str) -> int:
     return asyncio.run(run())
 
 
+def _web_role() -> Callable[[Settings, asyncio.Event], Awaitable[None]]:
+    if not _web_is_installed():
+        raise ConfigError("the web needs packages that are not here", where="serve", mend="Install distributor[web].")
+    from distributor.web.serve import serve_web
+
+    return serve_web
+
+
+def _web_is_installed() -> bool:
+    return all(find_spec(name) is not None for name in ("fastapi", "jinja2", "multipart", "uvicorn"))
+
+
 def _service(role: str) -> Callable[[Settings, asyncio.Event], Awaitable[None]]:
     if role == "coordinator":
         from distributor.coordination.coordinator import serve_coordinator
+        from distributor.verification.resetting import reset
 
         return partial(serve_coordinator, reset=reset)
     if role == "web":
@@ -160,4 +179,3 @@ def _service(role: str) -> Callable[[Settings, asyncio.Event], Awaitable[None]]:
     from distributor.coordination.publisher import serve_publisher
 
     return serve_publisher
-        from distributor.verification.resetting import reset

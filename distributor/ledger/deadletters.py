@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, Row, insert, select, update
 
-from distributor.errors import RefusedError
+from distributor.errors import NotThereError, RefusedError
 from distributor.ledger import storable
 from distributor.ledger.outbox import OutgoingMessage, enqueue
 from distributor.ledger.tables import dead_letters as table
@@ -66,10 +66,10 @@ def letters(
 
 
 def letter(conn: Connection, id_: int) -> DeadLetter:
-    """One letter. Raises RefusedError when there is none of that number."""
+    """One letter. Raises NotThereError when there is none of that number."""
     row = conn.execute(select(*_COLUMNS).where(table.c.id == id_)).one_or_none()
     if row is None:
-        raise RefusedError(f"there is no dead letter {id_}", where="ledger", mend="See `distributor deadletter list`.")
+        raise NotThereError(f"there is no dead letter {id_}", where="ledger", mend="See `distributor deadletter list`.")
     return _letter(row)
 
 

@@ -53,6 +53,27 @@ def transaction(engine: Engine) -> Iterator[Connection]:
         yield conn
 
 
+class JoinedEngine(Engine):
+    """An engine whose every transaction is a part of one that goes on: what is done by several is kept together.
+
+    For those who ask by `transaction(engine)`; what fails in one of them is undone back to where that one began.
+    """
+
+    def __init__(self, conn: Connection) -> None:
+        self._joined = conn
+        self.url = conn.engine.url
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """A savepoint."""
+        with self._joined.begin_nested():
+            yield self._joined
+
+    def connect(self) -> Connection:
+        """There is no connection beside the transaction's own. Raises TypeError."""
+        raise TypeError("what joins a transaction takes no connection of its own")
+
+
 @contextmanager
 def clear_errors(url: URL) -> Iterator[None]:
     """Turns the driver's failures into the ledger's: unreachable, or not created yet."""

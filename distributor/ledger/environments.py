@@ -61,6 +61,11 @@ def read(conn: Connection, name: str) -> Environment | None:
     return load(state) if state is not None else None
 
 
+def version(conn: Connection, name: str) -> int:
+    """How often the environment was saved; 0 before its first step. It never goes back."""
+    return conn.execute(select(table.c.version).where(table.c.name == name)).scalar_one_or_none() or 0
+
+
 def read_all(conn: Connection) -> dict[str, Environment]:
     """Every environment that has had a step, by name."""
     return {name: load(state) for name, state in conn.execute(select(table.c.name, _STATE).order_by(table.c.name))}

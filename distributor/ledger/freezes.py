@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -81,12 +82,15 @@ def known(
     standing_at: datetime | None = None,
     limit: int = 50,
     before: Position | None = None,
+    among: Collection[str] | None = None,
 ) -> list[Freeze]:
     """The newest freezes, newest first. `environment`: its own and everybody's; `standing_at`: only those that hold
-    then, or will; `before`: those that come after that one."""
+    then, or will; `before`: those that come after that one; `among`: those of these, and everybody's."""
     query = select(*_COLUMNS).order_by(table.c.placed_at.desc(), table.c.id).limit(limit)
     if environment is not None:
         query = query.where(or_(table.c.environment == environment, table.c.environment.is_(None)))
+    if among is not None:
+        query = query.where(or_(table.c.environment.in_(list(among)), table.c.environment.is_(None)))
     if standing_at is not None:
         query = query.where(table.c.ended_at.is_(None), table.c.until > standing_at)
     if before is not None:

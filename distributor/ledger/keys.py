@@ -9,7 +9,7 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Connection, Row, insert, or_, select, update
+from sqlalchemy import Connection, Row, func, insert, or_, select, update
 
 from distributor.access.roles import Principal, Role
 from distributor.ledger.tables import api_keys as table
@@ -18,6 +18,8 @@ PREFIX = "pdk_"
 """With this every key begins, so that those who look for secrets in texts find it."""
 _SECRET_BYTES = 32
 _NOTED_EVERY = timedelta(minutes=1)
+# Any constant will do, as long as no other advisory lock of this service uses it.
+_MAKING = 0x7064_6B65_7973
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,20 +102,27 @@ def keys(conn: Connection, *, every: bool = False) -> list[Key]:
     return [_key(row) for row in conn.execute(query)]
 
 
+def beginning(conn: Connection, text: str) -> list[Key]:
+    """The keys whose id begins so, two at most."""
+    query = select(*_COLUMNS).where(table.c.id.startswith(text, autoescape=True)).limit(2)
+    return [_key(row) for row in conn.execute(query)]
+
+
+def lock_names(conn: Connection) -> None:
+    """Nobody else makes a key until the transaction ends."""
+    conn.execute(select(func.pg_advisory_xact_lock(_MAKING)))
+
+
 def of_name(conn: Connection, name: str) -> Key | None:
     """The key of this name that is not revoked."""
-    return _one(conn, table.c.name == name)
+    row = conn.execute(select(*_COLUMNS).where(table.c.name == name, table.c.revoked_at.is_(None))).one_or_none()
+    return _key(row) if row else None
 
 
 def revoke(conn: Connection, key_id: str, at: datetime) -> bool:
     """Ends a key; False when there is none of this id that is not revoked."""
     living = (table.c.id == key_id, table.c.revoked_at.is_(None))
     return bool(conn.execute(update(table).where(*living).values(revoked_at=at)).rowcount)
-
-
-def _one(conn: Connection, which: ColumnElement[bool]) -> Key | None:
-    row = conn.execute(select(*_COLUMNS).where(which, table.c.revoked_at.is_(None))).one_or_none()
-    return _key(row) if row else None
 
 
 def _key(row: Row[tuple[object, ...]]) -> Key:

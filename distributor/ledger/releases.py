@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import Connection, Row, func, insert, literal, select, text
 from sqlalchemy.exc import IntegrityError
 
-from distributor.errors import PublishConflictError, RefusedError
+from distributor.errors import NotThereError, PublishConflictError, RefusedError
 from distributor.ledger.outbox import OutgoingMessage, enqueue
 from distributor.ledger.tables import RELEASES_CHANNEL
 from distributor.ledger.tables import releases as table
@@ -96,12 +96,13 @@ def insert_release(
 
 
 def release(conn: Connection, number: int) -> ReleaseRecord:
-    """One release. Raises RefusedError when there is none of that number."""
+    """One release. Raises NotThereError when there is none of that number."""
     row = conn.execute(select(table).where(table.c.number == number)).one_or_none()
     if row is None:
         newest = head(conn)
         known = f"the newest is {newest.number}" if newest else "there is none yet"
-        raise RefusedError(f"there is no release {number}; {known}", where="ledger", mend="See `distributor releases`.")
+        what = f"there is no release {number}; {known}"
+        raise NotThereError(what, where="ledger", mend="See `distributor releases`.")
     return _record(row)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -144,12 +144,20 @@ def failed_tries(conn: Connection, environment: str, release: int) -> FailedTrie
 
 
 def rollouts(
-    conn: Connection, environment: str | None = None, limit: int = 50, before: Position | None = None
+    conn: Connection,
+    environment: str | None = None,
+    limit: int = 50,
+    before: Position | None = None,
+    *,
+    among: Collection[str] | None = None,
 ) -> list[RolloutRecord]:
-    """The newest rollouts, newest first; of one environment, or of all. `before`: those that come after that one."""
+    """The newest rollouts, newest first; of one environment, or of all. `before`: those that come after that one;
+    `among`: those of these environments only."""
     query = select(table.c.environment, _BODY).order_by(table.c.requested_at.desc(), table.c.id).limit(limit)
     if environment is not None:
         query = query.where(table.c.environment == environment)
+    if among is not None:
+        query = query.where(table.c.environment.in_(list(among)))
     if before is not None:
         at, id_ = before
         query = query.where(or_(table.c.requested_at < at, and_(table.c.requested_at == at, table.c.id > id_)))

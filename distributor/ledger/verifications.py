@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import Connection, and_, delete, func, or_, select, update
+from sqlalchemy import Connection, Select, and_, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from distributor.ledger.tables import audit_answers, verifications
@@ -86,18 +87,28 @@ def known(
     `before`: those that come after that one.
     """
     table = verifications.c
-    query = select(
-        *(table[name] for name in Verification.__dataclass_fields__), table.ended_at, table.outcome, table.detail
-    )
+    query = select(*_KNOWN).where(table.environment == environment)
     if before is not None:
         at, id_ = before
         query = query.where(or_(table.requested_at < at, and_(table.requested_at == at, table.id > id_)))
-    rows = conn.execute(
-        query.where(table.environment == environment).order_by(table.requested_at.desc(), table.id).limit(limit)
-    )
+    return _read(conn, query.order_by(table.requested_at.desc(), table.id).limit(limit))
+
+
+def beginning(conn: Connection, text: str) -> list[tuple[Verification, Ended | None]]:
+    """The verifications whose id begins so, two at most."""
+    return _read(conn, select(*_KNOWN).where(verifications.c.id.startswith(text, autoescape=True)).limit(2))
+
+
+_KNOWN = [
+    *(verifications.c[name] for name in Verification.__dataclass_fields__),
+    *(verifications.c[name] for name in ("ended_at", "outcome", "detail")),
+]
+
+
+def _read(conn: Connection, query: Select[Any]) -> list[tuple[Verification, Ended | None]]:
     return [
         (Verification(*row[:-3]), Ended(row.ended_at, row.outcome, row.detail or {}) if row.ended_at else None)
-        for row in rows
+        for row in conn.execute(query)
     ]
 
 

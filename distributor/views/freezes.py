@@ -12,6 +12,8 @@ from distributor.triggers import calendar
 from distributor.views.base import View
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from sqlalchemy import Connection
 
     from distributor.settings import Settings
@@ -86,14 +88,15 @@ def freezes(
     every: bool = False,
     limit: int = 50,
     before: Position | None = None,
+    among: Collection[str] | None = None,
 ) -> Freezes:
     """The freezes that stand, newest first; `every`: also those that are over. `environment`: its own and everybody's.
-    `before`: those that come after that one."""
+    `before`: those that come after that one; `among`: those of these environments, and everybody's, only."""
     from distributor.ledger.freezes import known
 
     now = clock.now()
-    found = known(conn, environment, standing_at=None if every else now, limit=limit, before=before)
-    names = [environment] if environment else list(settings.environments)
+    found = known(conn, environment, standing_at=None if every else now, limit=limit, before=before, among=among)
+    names = [environment] if environment else list(settings.environments if among is None else among)
     return Freezes(
         at=now,
         freezes=tuple(FreezePart.of(freeze, now) for freeze in found),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -92,12 +92,13 @@ def requests(
     only_open: bool = False,
     limit: int = 50,
     before: Position | None = None,
+    among: Collection[str] | None = None,
 ) -> Requests:
     """The requests of an environment, or of all; as many as `limit`, of which open ones come first. `before`: those
-    that come after that one, newest first."""
+    that come after that one, newest first; `among`: those of these environments only."""
     from distributor.ledger.refresh_requests import known
 
-    names = [environment] if environment else list(settings.environments)
+    names = [environment] if environment else list(settings.environments if among is None else among)
     found = known(conn, names, only_open=only_open, limit=limit, before=before)
     lines = _lines(conn, settings, found)
     begun = [line for line in lines if line.place]

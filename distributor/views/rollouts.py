@@ -10,6 +10,8 @@ from distributor.views.base import View
 from distributor.views.wording import span
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from sqlalchemy import Connection
 
     from distributor.ledger.rollouts import Position, RolloutRecord
@@ -92,10 +94,15 @@ class Rollouts(View):
 
 
 def rollouts(
-    conn: Connection, environment: str | None = None, *, limit: int = 20, before: Position | None = None
+    conn: Connection,
+    environment: str | None = None,
+    *,
+    limit: int = 20,
+    before: Position | None = None,
+    among: Collection[str] | None = None,
 ) -> Rollouts:
     """The newest rollouts of an environment, or of all. `before`: `(requested_at, id)` of the last one of the page
-    before this one."""
+    before this one; `among`: those of these environments only."""
     from distributor.ledger.rollouts import rollouts as newest
 
-    return Rollouts(rollouts=tuple(map(RolloutLine.of, newest(conn, environment, limit, before))))
+    return Rollouts(rollouts=tuple(map(RolloutLine.of, newest(conn, environment, limit, before, among=among))))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from distributor.errors import UsageError
 from distributor.views.base import View
 
 if TYPE_CHECKING:
@@ -92,6 +93,23 @@ class Verifications(View):
 
     verifications: tuple[VerificationLine, ...]
     """The audits, newest first."""
+
+
+def verification(conn: Connection, beginning: str) -> VerificationLine:
+    """The audit whose id begins so. Raises UsageError when none does, or more than one."""
+    from distributor.ledger.verifications import beginning as named
+
+    match named(conn, beginning):
+        case [(asked, ended)]:
+            return VerificationLine.of(asked, ended)
+        case []:
+            raise UsageError(f"there is no verification {beginning!r}", where="ledger")
+        case _:
+            raise UsageError(
+                f"more than one verification begins with {beginning!r}",
+                where="ledger",
+                mend="Give more of its digits.",
+            )
 
 
 def verifications(

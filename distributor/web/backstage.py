@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from distributor.settings import Settings
 from distributor.store.base import Store
 from distributor.store.directory import DirectoryStore
+from distributor.web.verifying import Verifier
 
 
 @dataclass
@@ -20,6 +21,9 @@ class Backstage:
 
     settings: Settings
     engine: Engine
+
+    def __post_init__(self) -> None:
+        self.verifier = Verifier(self.engine)
 
     @cached_property
     def store(self) -> Store:

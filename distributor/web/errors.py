@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from distributor.errors import DistributorError, RefusedError
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from distributor.errors import ConfigError, DistributorError, NotThereError, RefusedError, UsageError
 
 
 class UnauthenticatedError(DistributorError):
@@ -25,3 +28,23 @@ class StillRunningError(RefusedError):
     """A request of this idempotency key is being worked on at this moment."""
 
     retryable = True
+
+
+@contextmanager
+def not_there() -> Iterator[None]:
+    """What a path names, and whoever looks for it calls wrong usage, does not exist."""
+    try:
+        yield
+    except UsageError as error:
+        raise NotThereError(error.what, where=error.where, mend=error.mend) from error
+
+
+@contextmanager
+def named_in_body(field: str) -> Iterator[None]:
+    """What a field names does not exist, or cannot be: the field cannot be taken."""
+    try:
+        yield
+    except (NotThereError, UsageError) as error:
+        if isinstance(error, ConfigError) and error.where.startswith(("master", "systems.")):
+            raise
+        raise InputError(error.what, where=f"body.{field}", mend=error.mend) from error

@@ -12,6 +12,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from distributor.access.roles import ForbiddenError
 from distributor.errors import (
@@ -23,6 +24,7 @@ from distributor.errors import (
     UnreachableError,
     UsageError,
 )
+from distributor.ledger import storable
 from distributor.telemetry.logs import logger
 from distributor.web.errors import (
     AnsweredOtherwiseError,
@@ -34,6 +36,7 @@ from distributor.web.errors import (
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 5
+_LONGEST_NAME = 200
 _log = logger("web")
 
 _STATUS: tuple[tuple[type[DistributorError], int], ...] = (
@@ -94,12 +97,14 @@ Render = Callable[[Request, Problem, Mapping[str, str]], Response | None]
 """How pages tell of a problem; None: as the API does."""
 
 
-def install(app: FastAPI) -> None:
-    """Has every failure of the app answered so. `app.state.render_problem` (a `Render`) is asked first."""
+def told(request: Request, problem: Problem, headers: Mapping[str, str]) -> Response:
+    """The answer to this request: as `app.state.render_problem` (a `Render`) has it, else as the API does."""
+    render: Render | None = getattr(request.app.state, "render_problem", None)
+    return (render(request, problem, headers) if render else None) or answer(problem, headers)
 
-    def told(request: Request, problem: Problem, headers: Mapping[str, str]) -> Response:
-        render: Render | None = getattr(request.app.state, "render_problem", None)
-        return (render(request, problem, headers) if render else None) or answer(problem, headers)
+
+def install(app: FastAPI) -> None:
+    """Has every failure that was foreseen answered so; what was not is for `LastResort`."""
 
     async def ours(request: Request, error: Exception) -> Response:
         assert isinstance(error, DistributorError)
@@ -120,16 +125,36 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         return told(request, of_status(request, error.status_code), dict(error.headers or {}))
 
-    async def unexpected(request: Request, error: Exception) -> Response:
-        _log.error("request failed unexpectedly", path=request.url.path, method=request.method, exc_info=error)
-        what = "this failed for a reason that nobody has foreseen"
-        return told(request, _problem(500, what, "", "The log of this process has the details.", retryable=False), {})
-
     app.add_exception_handler(DistributorError, ours)
     app.add_exception_handler(PoolTimeoutError, busy)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, plain)
-    app.add_exception_handler(Exception, unexpected)
+
+
+class LastResort:
+    """Answers what nobody has foreseen. It stands inside of what adds headers, unlike the framework's own."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception as error:
+            if scope["type"] != "http" or started:
+                raise
+            _log.exception("request failed unexpectedly", path=scope["path"], method=scope["method"], exc_info=error)
+            what, mend = "this failed for a reason that nobody has foreseen", "The log of this process has the details."
+            problem = _problem(500, what, "", mend, retryable=False)
+            await told(Request(scope), problem, {})(scope, receive, send)
 
 
 def _of_fields(fields: list[FieldProblem]) -> Problem:
@@ -142,7 +167,9 @@ def _field(found: Mapping[str, Any]) -> FieldProblem:
     place = [str(part) for part in found["loc"]]
     if found["type"] == "json_invalid":
         return FieldProblem(field="body", what=f"this is not JSON, from character {place[-1]} on")
-    return FieldProblem(field=".".join(place), what=str(found["msg"]).removeprefix("Value error, "))
+    # A field that is not known has the name that a stranger gave it.
+    name = storable.text(".".join(place))[:_LONGEST_NAME]
+    return FieldProblem(field=name, what=str(found["msg"]).removeprefix("Value error, "))
 
 
 _PLAIN = {

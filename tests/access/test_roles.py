@@ -56,7 +56,7 @@ def test_what_is_let_pass(role: Role, act: Act, scope: set[str], environment: st
 def test_a_refusal_names_who_may() -> None:
     with pytest.raises(ForbiddenError, match=r"eve is a tester and may not deploy.*operator, admin") as refused:
         check(Principal("eve", Role.TESTER), Act.DEPLOY, "prod")
-    assert refused.value.where == "prod"
+    assert refused.value.where == "access"
     assert not refused.value.retryable
 
 

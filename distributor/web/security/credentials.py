@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.security import APIKeyCookie, HTTPAuthorizationCredentials, HTTPBearer
 
-from distributor.access.roles import Act, Principal, check, sees
+from distributor.access.roles import Act, ForbiddenError, Principal, check, sees
 from distributor.errors import NotThereError
 from distributor.ledger import keys, sessions
 from distributor.ledger.engine import transaction
@@ -46,6 +46,8 @@ class Caller:
     key: Key
     session: Session | None
     settings_environments: tuple[str, ...]
+    clear: bool
+    """Whether some environment that it is for sees data in clear."""
 
     @property
     def principal(self) -> Principal:
@@ -62,14 +64,30 @@ class Caller:
         """The environments of the config that exist for this caller, in the config's order."""
         return tuple(name for name in self.settings_environments if sees(self.principal, name))
 
+    @property
+    def scope(self) -> tuple[str, ...] | None:
+        """The environments to which lists are narrowed down; None: they are not."""
+        return self.principal.environments or None
+
+    def one(self, environment: str | None) -> str | None:
+        """The environment that a list is asked for, if any. Raises NotThereError."""
+        return None if environment is None else self.known(environment)
+
+    def check_clear(self) -> None:
+        """Raises ForbiddenError for a key that is for masked environments only: it reads no rows in clear."""
+        if self.scope and not self.clear:
+            raise ForbiddenError(
+                f"the key of {self.name} is for environments whose data is masked",
+                where="access",
+                mend="Rows in clear are for keys of other environments.",
+            )
+
     def sees(self, environment: str) -> bool:
         """Whether this environment, in the config or in the past only, exists for this caller."""
         return sees(self.principal, environment)
 
     def may(self, act: Act, environment: str | None = None) -> bool:
         """Whether `check` would let it pass: what a page offers."""
-        from distributor.access.roles import ForbiddenError
-
         try:
             check(self.principal, act, environment)
         except ForbiddenError:
@@ -120,7 +138,9 @@ def caller(request: Request, backstage: Backstage, shown: Shown) -> Caller:
         if session is not None and request.method not in csrf.SAFE:
             csrf.check(request, shown.csrf, session.csrf)
         keys.note_use(conn, key, at)
-    return Caller(key, session, tuple(backstage.settings.environments))
+    masked = {name: config.masking is not None for name, config in backstage.settings.environments.items()}
+    clear = any(sees(key.principal, name) and not is_masked for name, is_masked in masked.items())
+    return Caller(key, session, tuple(masked), clear)
 
 
 def _nobody(shown: Shown) -> UnauthenticatedError:

@@ -13,7 +13,7 @@ from fastapi.routing import RouteContext, iter_route_contexts
 from sqlalchemy import Connection
 from starlette.routing import Mount
 
-from distributor.access.roles import Act, check
+from distributor.access.roles import Act, check, check_role
 from distributor.errors import NotThereError
 from distributor.ledger.engine import transaction
 from distributor.web.backstage import AtHand, Backstage
@@ -47,12 +47,15 @@ class Needs:
 
     def __call__(self, request: Request, backstage: AtHand, shown_by: Annotated[Shown, Depends(shown)]) -> Caller:
         """Raises UnauthenticatedError 401, NotThereError 404, ForbiddenError 403."""
-        who = caller(request, backstage, shown_by)
+        # The page of a problem says whose it is, and asks the ledger nothing.
+        who = request.state.caller = caller(request, backstage, shown_by)
         environment = request.path_params.get("environment")
         if self.of is not None:
             environment = self._found(self.of, backstage, request, who)
             check(who.principal, self.act, environment)
-        elif environment is not None or not self.in_body:
+        elif self.in_body:
+            check_role(who.principal, self.act)
+        else:
             who.check(self.act, environment)
         return who
 
