@@ -15,10 +15,10 @@ from distributor.mapping.compiled import Compiled, compile_system
 from distributor.model.manifest import ZERO, Manifest
 from distributor.model.unfit import Unfit, UnfitRowsError
 from distributor.requests.expectations import Content, expected
-from distributor.requests.putting_back import put_back, together, touched
+from distributor.requests.putting_back import Key, put_back, together, touched
 from distributor.requests.queued import Ahead
 from distributor.requests.taking import is_foreign, plain_content, taken_content
-from distributor.requests.variants import Key, made
+from distributor.requests.variants import made
 from distributor.rollout.state import Cause, Environment, Expected
 from distributor.settings import Settings
 from distributor.store.base import Store
