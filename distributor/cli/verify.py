@@ -102,12 +102,11 @@ def verify(
 
 def _mend(desk: Desk, engine: Engine, asked: Asked, wanted: Plan, timeout: str | None) -> AskedRollout:
     from distributor.requests.verifications import repair
-    from distributor.store.editions import store_of
     from distributor.verification.mending import write_lists
 
     verification = asked.verification
-    here = store_of(desk.settings, desk.store, verification.environment)
-    lists = write_lists(engine, here, verification.environment, verification.release, wanted)
+    environment, release = verification.environment, verification.release
+    lists = write_lists(engine, desk.settings, desk.store, environment, release, wanted)
     return ask_and_wait(
         desk,
         verification.environment,

@@ -10,23 +10,24 @@ from datetime import timedelta
 from sqlalchemy import Engine
 
 from distributor.errors import RefusedError
-from distributor.ledger import variants
 from distributor.ledger.engine import transaction
 from distributor.mapping.compiled import Compiled, compile_system
 from distributor.mapping.tables import SystemMapping
 from distributor.model.certificate import EMPTY_TABLE, Certificate, TableCertificate, leaf_of
 from distributor.model.manifest import ZERO
 from distributor.requests.expectations import Content, expected_certificate
+from distributor.requests.taking import taken_content
 from distributor.requests.verifications import FIRST, Asked, Question
 from distributor.settings import Settings
 from distributor.store.base import Store
+from distributor.store.editions import store_of
 from distributor.verification.answers import Answer, Key, Lanes, SlotAnswer, Sum, TableAnswer
 from distributor.verification.closer import (
     CHANGED_OVER,
     Place,
     differing_buckets,
-    leaves_to_list,
     in_buckets,
+    leaves_to_list,
     places,
     questions,
     with_leaves,
@@ -53,8 +54,8 @@ def verify(
     shadow: bool = False,
     patience: timedelta,
     hear: Hear,
-) -> Findings:
     pause: Pause = time.sleep,
+) -> Findings:
     """Waits for the audits that `asked` has begun, and looks closer where something differs.
 
     `shadow`: the other slots too, each against the release that it holds: a load builds on it. A member that goes to
@@ -114,15 +115,16 @@ class _Drill:
         self._gathering = gathering
         self._hear = hear
         self._environment = gathering.environment
+        self._here = store_of(settings, store, gathering.environment)
         self._contents: dict[int, Content] = {}
+        self._in_leaves: dict[str, Answer] = {}
         self._mapped: dict[Place, tuple[Compiled, TableCertificate]] = {}
 
-        self._in_leaves: dict[str, Answer] = {}
     def round(self, round_: int, systems: Collection[str]) -> _Members:
         """What each of these systems is found to store."""
         found = self._buckets(round_, systems)
         if any(member.differing for member in found.values()):
-            with expected_side(self._engine, self._store) as side:
+            with expected_side(self._engine, self._here) as side:
                 found |= self._leaves(round_, side, found)
                 found |= self._rows(round_, side, found)
         return self._told(found, systems)
@@ -160,7 +162,7 @@ class _Drill:
         if answer.torn_apart or online is None or online.release is None:
             return replace(found, outcome=Outcome.MOVED, why=CHANGED_OVER)
         found = replace(found, release=online.release)
-        mapping = self._settings.mapping(system)
+        mapping = self._settings.mapping(system, self._environment)
         if online.release != ZERO and online.mapping != mapping.version:
             why = "it was built under another mapping than the config has"
             return replace(found, outcome=Outcome.UNFIT, why=why)
@@ -208,7 +210,7 @@ class _Drill:
         if content.manifest is None:
             return Certificate()
         with transaction(self._engine) as conn:
-            return expected_certificate(conn, self._store, mapping, content)
+            return expected_certificate(conn, self._here, mapping, content)
 
     def _leaves(self, round_: int, side: Expected, members: _Members) -> _Members:
         """Differing buckets, leaf by leaf."""
@@ -267,8 +269,7 @@ class _Drill:
         """What the environment takes for a release."""
         if release not in self._contents:
             with transaction(self._engine) as conn:
-                sha256 = variants.manifest(conn, self._environment, release)
-            self._contents[release] = Content.read(self._store, sha256)
+                self._contents[release] = taken_content(conn, self._settings, self._store, self._environment, release)
         return self._contents[release]
 
 

@@ -9,14 +9,15 @@ from typing import Any
 import pyarrow as pa
 from sqlalchemy import Engine
 
-from distributor.ledger import variants
 from distributor.ledger.engine import transaction
 from distributor.model.dataset import DatasetSchema
 from distributor.model.manifest import ZERO, Chunk
 from distributor.model.repair import Repair
-from distributor.requests.expectations import Content
+from distributor.requests.taking import taken_content
+from distributor.settings import Settings
 from distributor.store.base import Store
 from distributor.store.chunks import CHUNK_ROWS, Op, changeset_schema, write_chunk
+from distributor.store.editions import store_of
 from distributor.verification.answers import Key
 from distributor.verification.comparison import in_order
 from distributor.verification.expected import expected_side
@@ -65,16 +66,19 @@ def plan(findings: Findings) -> Plan:
     return Plan(lists, anew, left_out)
 
 
-def write_lists(engine: Engine, store: Store, environment: str, release: int, wanted: Plan) -> dict[str, str]:
-    """System → sha256 of its repair list, which lies in the store then: that of the environment
-    (`store.editions.store_of`). Raises StoreError, UnreachableError.
+def write_lists(
+    engine: Engine, settings: Settings, store: Store, environment: str, release: int, wanted: Plan
+) -> dict[str, str]:
+    """System → sha256 of its repair list, which lies where the environment's contents do. Raises StoreError,
+    UnreachableError.
 
-    Lists are of datasets' rows, whatever a system makes of them.
+    Lists are of datasets' rows, as the environment sees them and whatever a system makes of them.
     """
     if not wanted.lists:
         return {}
     with transaction(engine) as conn:
-        content = Content.read(store, variants.manifest(conn, environment, release))
+        content = taken_content(conn, settings, store, environment, release)
+    store = store_of(settings, store, environment)
     sha256, manifest = content.sha256, content.manifest
     assert sha256 is not None
     assert manifest is not None

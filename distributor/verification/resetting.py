@@ -107,7 +107,7 @@ def _go_on(engine: Engine, settings: Settings, store: Store, request: RefreshReq
     with transaction(engine) as conn:
         target = _target(conn, request)
     wanted = plan(findings)
-    lists = _lists(engine, store, findings, wanted, target)
+    lists = _lists(engine, settings, store, findings, wanted, target)
     with transaction(engine) as conn:
         state = configured(conn, settings, request.environment)
         found = _still(conn, request, findings.asked)
@@ -139,7 +139,9 @@ def _target(conn: Connection, request: RefreshRequest) -> int:
     return newest.number
 
 
-def _lists(engine: Engine, store: Store, findings: Findings, wanted: Plan, target: int) -> dict[str, str]:
+def _lists(
+    engine: Engine, settings: Settings, store: Store, findings: Findings, wanted: Plan, target: int
+) -> dict[str, str]:
     """System → its repair list. One of the release that is shown mends before the load, whatever is wanted; a shadow
     that keeps another release takes only one of the wanted release, after the load."""
     shown = findings.asked.verification.release
@@ -149,8 +151,9 @@ def _lists(engine: Engine, store: Store, findings: Findings, wanted: Plan, targe
         for member in findings.differing
         if any(table.slot == SHADOW and table.release != shown for table in member.differing)
     }
-    found = write_lists(engine, store, environment, shown, _only(wanted, wanted.lists.keys() - astray))
-    return found | write_lists(engine, store, environment, target, _only(wanted, wanted.lists.keys() & astray))
+    here, behind = (_only(wanted, part) for part in (wanted.lists.keys() - astray, wanted.lists.keys() & astray))
+    found = write_lists(engine, settings, store, environment, shown, here)
+    return found | write_lists(engine, settings, store, environment, target, behind)
 
 
 def _only(wanted: Plan, systems: Collection[str]) -> Plan:

@@ -34,7 +34,7 @@ def check(world: World) -> None:
     tokens = world.asked("crm", "SELECT id::bigint, name, phone FROM suppliers")
     assert {(int(str(i)), n, p) for i, n, p in world.asked("uat", "SELECT id, name, phone FROM suppliers")} == tokens
     assert world.asked("crm", "SELECT note FROM suppliers") <= {(None,)}
-    assert {len(str(phone)) for _, _, phone in tokens} <= {12, 4}
+    assert {len(str(phone)) for _, _, phone in tokens} == {12}
     assert world.asked("uat", JOINED.format("till")) == world.asked("master", joins)
     [(wrong,)] = world.asked(
         "uat",
@@ -49,7 +49,7 @@ def check(world: World) -> None:
 CHANGE = (
     "UPDATE suppliers SET name = 'Clear Renamed ' || id WHERE id % 7 = 0",
     "UPDATE products SET ean = '9006381' || right(ean, 6), cost = cost + 1 WHERE supplier % 5 = 0",
-    "INSERT INTO suppliers VALUES (200001, 'Clear Newcomer', '0111-999888', 'Clear note new')",
+    "INSERT INTO suppliers VALUES (200001, 'Clear Newcomer', '0111-9998880', 'Clear note new')",
     "UPDATE products SET supplier = 200001 WHERE sku = 'SKU-7'",
     "DELETE FROM products WHERE supplier = 100005",
     "DELETE FROM suppliers WHERE id = 100005",
@@ -84,7 +84,7 @@ def test_what_somebody_wrote_by_hand_is_found_and_mended_masked(world: World) ->
     world.deploy("uat")
     world.settled("uat")
     before = world.asked("uat", "SELECT * FROM suppliers"), world.asked("crm", "SELECT * FROM products")
-    world.edit("uat", "UPDATE {slot}suppliers SET name = 'by hand' WHERE rowid = 3")
+    world.edit("uat", "UPDATE {slot}suppliers SET name = 'by hand' WHERE id = (SELECT min(id) FROM {slot}suppliers)")
     world.edit("crm", "DELETE FROM {slot}products WHERE sku = 'SKU-9'")
     told = world.json("verify", "uat", "--repair", code=0)
     assert {system["system"]: system["mended"] for system in told["systems"]} == {"crm": True, "pos": True}
