@@ -14,6 +14,7 @@ from rich.console import Console
 
 from distributor.cli.desk import Desk
 from distributor.cli.outcome import Interrupted, Outcome
+from distributor.cli.remote import REMOTE
 from distributor.telemetry.logs import configure_logs
 
 Config = Annotated[
@@ -28,6 +29,19 @@ Config = Annotated[
 ]
 AsJson = Annotated[
     bool, typer.Option("--json", help="One JSON object on stdout, all else on stderr.", rich_help_panel="Everywhere")
+]
+
+ServerUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--server",
+        metavar="URL",
+        envvar="DISTRIBUTOR_SERVER",
+        show_envvar=False,
+        help="Work through the HTTP API there, with the key in DISTRIBUTOR_KEY; else on the config's ledger.",
+        rich_help_panel="Everywhere",
+        show_default=False,
+    ),
 ]
 
 PIPED_WIDTH = 160
@@ -49,7 +63,8 @@ def outcome_of(verb: Verb) -> type[Outcome]:
 
 
 def command(verb: Verb) -> Callable[..., int]:
-    """The command of a verb `(desk, options…) -> Outcome`; it returns the exit code."""
+    """The command of a verb `(desk, options…) -> Outcome`; it returns the exit code. Some verbs have a way through a
+    server, too."""
     hints = get_type_hints(verb, include_extras=True)
     options = [
         parameter.replace(annotation=hints[name], kind=inspect.Parameter.KEYWORD_ONLY)
@@ -61,11 +76,14 @@ def command(verb: Verb) -> Callable[..., int]:
         inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=AsJson),
     ]
 
+    if verb.__name__ in REMOTE:
+        common.append(inspect.Parameter("server", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=ServerUrl))
+
     def run(**given: Any) -> int:
         configure_logs(log_level="warning")
-        desk = Desk(given.pop("config"), given.pop("as_json"))
+        desk, server = Desk(given.pop("config"), given.pop("as_json")), given.pop("server", None)
         try:
-            outcome = verb(desk, **given)
+            outcome = _through(server, verb, desk, given) if server else verb(desk, **given)
         except KeyboardInterrupt as interrupt:
             raise Interrupted("interrupted") from interrupt
         if desk.as_json:
@@ -79,3 +97,9 @@ def command(verb: Verb) -> Callable[..., int]:
     run.__signature__ = inspect.Signature([*options, *common])  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in (*options, *common)}
     return run
+
+
+def _through(server: str, verb: Verb, desk: Desk, given: dict[str, Any]) -> Outcome:
+    from distributor.cli.remote.verbs import run
+
+    return run(verb.__name__, server, desk, given)
