@@ -2,8 +2,8 @@
 
 REMOTE = frozenset(
     {
-        "abort", "approve", "audit", "changes", "deploy", "detach", "discard_letter", "follow", "freeze", "freezes",
-        "hold", "list_held", "list_letters", "pin", "plan", "product", "promote", "refresh", "reject", "release_held",
+        "abort", "approve", "audit", "call_trigger", "changes", "deploy", "detach", "discard_letter", "follow", "freeze", "freezes",
+        "hold", "list_held", "list_letters", "list_triggers", "pin", "plan", "product", "promote", "refresh", "reject", "release_held",
         "release_hold", "releases", "requests", "retry_held", "retry_letter", "rollback", "rollout", "rollouts",
         "show_letter", "status", "unfreeze", "withdraw",
     }

@@ -15,6 +15,7 @@ from distributor.cli.requests import ShownRequests
 from distributor.cli.rollout import ShownRollout
 from distributor.cli.rollouts import ShownRollouts
 from distributor.cli.status import ShownStatus
+from distributor.cli.triggers import ShownTriggers
 from distributor.errors import UsageError
 from distributor.views.audit import Acts
 from distributor.views.changes import Changes
@@ -28,6 +29,7 @@ from distributor.views.requests import Requests
 from distributor.views.rollout import RolloutStory
 from distributor.views.rollouts import Rollouts
 from distributor.views.status import Status
+from distributor.views.triggers import Triggers
 
 
 def status(server: Server, *, environment: str | None) -> ShownStatus:
@@ -97,6 +99,13 @@ def freezes(server: Server, *, environment: str | None, every: bool, limit: int)
     return ShownFreezes.of(server.read(Freezes, "/v1/freezes", **query))
 
 
+def list_triggers(server: Server, *, environment: str | None) -> ShownTriggers:
+    """What starts rollouts by itself."""
+    known = [one.environment for one in server.read(Status, "/v1/status").environments]
+    found = [server.read(Triggers, f"/v1/environments/{part(name)}/triggers") for name in _these(environment, known)]
+    return ShownTriggers.of(Triggers(triggers=tuple(line for one in found for line in one.triggers)))
+
+
 def list_letters(server: Server, *, every: bool, limit: int) -> ShownLetters:
     """Dead letters."""
     return ShownLetters.of(server.read(DeadLetters, "/v1/dead-letters", all=every, limit=limit))
@@ -111,3 +120,7 @@ def list_held(server: Server, *, environment: str | None, dataset: str | None, k
     """Rows that are held back."""
     query = {"environment": environment, "dataset": dataset, "key": key or None}
     return ShownHeldRows.of(server.read(HeldRows, "/v1/quarantine", **query))
+
+
+def _these(environment: str | None, known: list[str]) -> list[str]:
+    return sorted(known) if environment is None else [environment]

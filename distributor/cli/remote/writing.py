@@ -21,6 +21,7 @@ from distributor.cli.quarantine import ShownHandled
 from distributor.cli.remote.server import Server, part
 from distributor.cli.remote.waiting import wait
 from distributor.cli.requesting import told
+from distributor.cli.triggers import TAKEN_WITHIN, ShownCall
 from distributor.cli.withdraw import ShownWithdrawn
 from distributor.errors import RefusedError, UsageError
 from distributor.telemetry import clock
@@ -32,6 +33,7 @@ from distributor.views.intervention import Intervention
 from distributor.views.quarantine import Handled
 from distributor.views.requests import RequestLine
 from distributor.views.rollout import RolloutStory
+from distributor.views.triggers import TriggerCall
 from distributor.views.wording import SHORT
 
 _POLL_SECONDS = 0.5
@@ -175,6 +177,16 @@ def withdraw(server: Server, desk: Desk, *, request: str, reason: str) -> ShownW
     """Taken back."""
     path = f"/v1/refresh-requests/{part(request)}?{urlencode({'reason': reason})}"
     return ShownWithdrawn(dry_run=False, request=server.done(RequestLine, path, "DELETE"))
+
+
+def call_trigger(server: Server, desk: Desk, *, environment: str, name: str, reason: str) -> ShownCall:
+    """Called; what became of it, as soon as a coordinator has taken it."""
+    called = server.done(TriggerCall, f"{_of(environment)}/triggers/{part(name)}/calls", reason=reason)
+    latest = time.monotonic() + TAKEN_WITHIN
+    while called.taken_at is None and time.monotonic() < latest:
+        time.sleep(_POLL_SECONDS)
+        called = server.read(TriggerCall, f"/v1/trigger-calls/{called.id}")
+    return ShownCall.of(called)
 
 
 def retry_letter(server: Server, desk: Desk, *, number: int, reason: str) -> ShownHandledLetter:
