@@ -26,6 +26,7 @@ from distributor.cli.gc import gc
 from distributor.cli.hold import hold
 from distributor.cli.import_ import import_file
 from distributor.cli.init import init
+from distributor.cli.key import create_key, list_keys, revoke_key
 from distributor.cli.local import local
 from distributor.cli.outcome import Interrupted
 from distributor.cli.pinning import follow, pin
@@ -96,6 +97,9 @@ VERBS: dict[str, tuple[str, Verb]] = {
     "quarantine retry": (SEE, retry_held),
     "quarantine release": (SEE, release_held),
     "audit": (SEE, audit),
+    "key create": (RUN, create_key),
+    "key list": (RUN, list_keys),
+    "key revoke": (RUN, revoke_key),
     "serve": (RUN, serve),
     "compact": (RUN, compact),
     "gc": (RUN, gc),
@@ -107,6 +111,7 @@ _GROUPS = {
     "capture": "The master's triggers: install, look at, prove or remove them.",
     "deadletter": "Messages that could not be processed: see, retry or discard them.",
     "quarantine": "Rows that are held back: see them, have them judged again, or ship them as they are.",
+    "key": "Keys of the HTTP API and the pages: make, list and revoke them.",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import Connection, Engine
@@ -20,46 +21,52 @@ NAME = r"[A-Za-z0-9][A-Za-z0-9 ._@+-]{0,63}"
 _OUR_OWN = frozenset({"coordinator", "publisher", "consumer", "quarantine", "follow", "trigger", "web"})
 
 
-def create_key(
-    engine: Engine,
-    settings: Settings,
-    *,
-    name: str,
-    role: Role,
-    environments: Collection[str] = (),
-    expires_at: datetime | None,
-    by: str,
-    reason: str,
-) -> tuple[Key, str]:
-    """A new key, and what its owner shows: that is kept nowhere, and cannot be told again.
+@dataclass(frozen=True, slots=True)
+class WantedKey:
+    """A key that is to be made. `environments`: what it is for; none: all, and what concerns none."""
 
-    `environments`: what it is for; none: all, and what concerns none. Raises UsageError for a name that is none, an
-    unknown environment or a time that is past, RefusedError when a key that is not revoked has the name.
-    """
-    _check_name(name)
-    for environment in environments:
-        settings.environment(environment)
-    at = now()
-    if expires_at is not None and expires_at <= at:
-        raise UsageError("the key would have expired already", where="expires_at", mend="Name a time to come.")
-    key = Key(new_id(), name, role, tuple(dict.fromkeys(environments)), at, by, expires_at)
+    name: str
+    role: Role
+    environments: Collection[str] = ()
+    expires_at: datetime | None = None
+
+
+def create_key(engine: Engine, settings: Settings, wanted: WantedKey, *, by: str, reason: str) -> tuple[Key, str]:
+    """A new key, and what its owner shows: that is kept nowhere, and cannot be told again. Raises as `would_be`."""
     secret = keys.new_secret()
     with transaction(engine) as conn:
         keys.lock_names(conn)
-        if keys.of_name(conn, name) is not None:
-            raise RefusedError(
-                f"there is a key {name!r} already", where="keys", mend="Revoke it first, or take another name."
-            )
+        key = would_be(conn, settings, wanted, by=by)
         keys.put(conn, key, secret)
         detail: dict[str, object] = {
             "key": key.id,
-            "name": name,
-            "role": role.value,
+            "name": key.name,
+            "role": key.role.value,
             "environments": list(key.environments),
-            "expires": expires_at.isoformat() if expires_at else None,
+            "expires": key.expires_at.isoformat() if key.expires_at else None,
         }
-        audit.record(conn, audit.AuditRecord(at, by, "key create", reason, None, detail))
+        audit.record(conn, audit.AuditRecord(key.created_at, by, "key create", reason, None, detail))
     return key, secret
+
+
+def would_be(conn: Connection, settings: Settings, wanted: WantedKey, *, by: str) -> Key:
+    """The key as it would be made now.
+
+    Raises UsageError for a name that is none, an unknown environment or a time that is past, RefusedError when a key
+    that is not revoked has the name.
+    """
+    _check_name(wanted.name)
+    for environment in wanted.environments:
+        settings.environment(environment)
+    at = now()
+    if wanted.expires_at is not None and wanted.expires_at <= at:
+        raise UsageError("the key would have expired already", where="expires_at", mend="Name a time to come.")
+    if keys.of_name(conn, wanted.name) is not None:
+        raise RefusedError(
+            f"there is a key {wanted.name!r} already", where="keys", mend="Revoke it first, or take another name."
+        )
+    scope = tuple(dict.fromkeys(wanted.environments))
+    return Key(new_id(), wanted.name, wanted.role, scope, at, by, wanted.expires_at)
 
 
 def revoke_key(engine: Engine, key_id: str, *, by: str, reason: str) -> Key:

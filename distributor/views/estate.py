@@ -23,7 +23,7 @@ class MemberLine(View):
     """Whether rollouts wait for it."""
 
 
-class TriggerLine(View):
+class StartedBy(View):
     """What starts a rollout to the newest release."""
 
     name: str
@@ -47,7 +47,7 @@ class EnvironmentLine(View):
     """Which requests need that."""
     windows: tuple[str, ...]
     """When it may change over: cron, how long and the time zone; empty: always."""
-    triggers: tuple[TriggerLine, ...]
+    triggers: tuple[StartedBy, ...]
     """What starts a rollout by itself."""
     systems: tuple[MemberLine, ...]
     """Its members."""
@@ -119,7 +119,7 @@ def _environment(settings: Settings, name: str) -> EnvironmentLine:
         windows=tuple(
             f"{window.cron} for {window.lasts.total_seconds():g} s, {window.timezone}" for window in config.windows
         ),
-        triggers=tuple(TriggerLine(name=trigger.name, on=trigger.on) for trigger in config.triggers),
+        triggers=tuple(StartedBy(name=trigger.name, on=trigger.on) for trigger in config.triggers),
         systems=tuple(
             MemberLine(system=system, adapter=member.adapter, required=member.required)
             for system, member in config.systems.items()

@@ -8,14 +8,14 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version as installed_version
 
 import anyio.to_thread
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from sqlalchemy import Engine
 from starlette.middleware import Middleware
 
 from distributor.access.roles import Act
 from distributor.ledger.engine import ledger_engine
 from distributor.settings import Settings
-from distributor.web import events, problems
+from distributor.web import events, openapi, problems
 from distributor.web.api import ROUTERS
 from distributor.web.backstage import Backstage
 from distributor.web.pages.install import install as install_pages
@@ -63,11 +63,9 @@ def create_app(settings: Settings, *, engine: Engine | None = None) -> FastAPI:
     )
     app.state.backstage = backstage
     problems.install(app)
-    api = APIRouter(prefix="/v1")
-    for router in ROUTERS:
-        api.include_router(router)
-    api.include_router(events.router(hub, needs(Act.READ)))
-    app.include_router(api)
+    for router in (*ROUTERS, events.router(hub, needs(Act.READ))):
+        app.include_router(router, prefix="/v1")
+    app.include_router(openapi.router)
     install_pages(app)
     if silent := undeclared(app):
         raise TypeError(f"these routes do not say who may use them: {'; '.join(silent)}")

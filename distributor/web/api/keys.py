@@ -66,16 +66,8 @@ def create(wanted: WantedKey, backstage: AtHand, write: Writing, who: Caller = n
 
     def act(engine: Engine, conn: Connection) -> Done:
         with named_in_body("environments"):
-            key, secret = requests.create_key(
-                engine,
-                backstage.settings,
-                name=wanted.name,
-                role=wanted.role,
-                environments=wanted.environments,
-                expires_at=wanted.expires_at,
-                by=who.name,
-                reason=wanted.reason,
-            )
+            asked = requests.WantedKey(wanted.name, wanted.role, wanted.environments, wanted.expires_at)
+            key, secret = requests.create_key(engine, backstage.settings, asked, by=who.name, reason=wanted.reason)
         told = NewKey(key=KeyLine.of(key), secret=secret, dry_run=False)
         return Done(told, f"/v1/keys/{key.id}", 201, kept=told.model_copy(update={"secret": None}))
 
