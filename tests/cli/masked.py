@@ -208,10 +208,23 @@ class World:
             found += pos.iterdump()
         return "\n".join(found)
 
+    def told(self) -> str:
+        """What was sent to the masked environment's members, what they answered, and what is noted of it."""
+        queries = (
+            "SELECT convert_from(body, 'UTF8') FROM ledger.outbox WHERE subject LIKE '%uat%'",
+            "SELECT convert_from(body, 'UTF8') FROM ledger.audit_answers",
+            "SELECT text || coalesce(detail::text, '') FROM ledger.timeline WHERE environment = 'uat'",
+            "SELECT why || coalesce(detail::text, '') FROM ledger.audit WHERE environment = 'uat'",
+            "SELECT q::text FROM ledger.quarantine q WHERE environment = 'uat'",
+            "SELECT body::text FROM ledger.rollouts WHERE environment = 'uat'",
+            "SELECT convert_from(body, 'UTF8') FROM ledger.dead_letters",
+        )
+        return "\n".join(str(text) for query in queries for (text,) in self.asked("ledger", query))
+
     def leaks(self, *more: Path) -> set[str]:
-        """Clear values in the masked environment's stores, in any file of its editions (decompressed), in its
-        consumers' inboxes and logs, or in these files."""
-        texts = [self.stored()]
+        """Clear values in the masked environment's stores, in messages from and to its members, in any file of its
+        editions (decompressed), in its consumers' inboxes and logs, or in these files."""
+        texts = [self.stored(), self.told()]
         state = self.directory / ".distributor" / "consumers"
         places = [*self.editions, *more, *state.glob("uat.*"), *self.directory.glob("uat.*.log")]
         for file in [one for place in places for one in ([place] if place.is_file() else place.rglob("*"))]:
@@ -229,9 +242,7 @@ class World:
 def make_masked(database: Callable[[], str], amqp_url: str, tmp_path: Path, run: Run) -> Iterator[Callable[..., World]]:
     with ExitStack() as stack:
 
-        def make(
-            keep_previous: str = "0s", consumers: tuple[str, ...] = ("prod.pos", "uat.crm", "uat.pos")
-        ) -> World:
+        def make(keep_previous: str = "0s", consumers: tuple[str, ...] = ("prod.pos", "uat.crm", "uat.pos")) -> World:
             urls = {"master": database(), "ledger": database(), "crm": database(), "broker": amqp_url}
             world = World(run, tmp_path, urls, keep_previous)
             world.config.write_text(world.written())
