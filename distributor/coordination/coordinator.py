@@ -190,13 +190,18 @@ class Coordinator:
         while True:
             await self._released.wait()
             self._released.clear()
-            try:
-                await patiently(self._deliveries.follow_all)
-            except DistributorError as error:
-                _log.warning("the announcement is waited for", why=str(error))
-            for nudge in self._nudges.values():
-                # What now waits for a time of its own is looked at then, and not when the next tick happens to come.
-                nudge.again()
+            async with asyncio.TaskGroup() as looks:
+                # Side by side: none waits for what another's request takes.
+                for environment in self._settings.environments:
+                    looks.create_task(self._follow(environment))
+
+    async def _follow(self, environment: str) -> None:
+        try:
+            await patiently(self._deliveries.follow, environment)
+        except DistributorError as error:
+            _log.warning("the announcement is waited for", environment=environment, why=str(error))
+        # What now waits for a time of its own is looked at then, and not when the next tick happens to come.
+        self._nudges[environment].again()
 
     def _tick(self, environment: str) -> Step:
         tick = Tick(now(), new_id())

@@ -208,8 +208,12 @@ class Deliveries:
     def follow_all(self) -> None:
         """Asks for the newest release wherever an environment takes releases by itself and it is time to ask."""
         for environment in self._settings.environments:
-            if done := self.following.follow(environment):
-                self._after(done)
+            self.follow(environment)
+
+    def follow(self, environment: str) -> None:
+        """The same for one environment."""
+        if done := self.following.follow(environment):
+            self._after(done)
 
 
 async def _read(delivery: AbstractIncomingMessage) -> Received:

@@ -7,7 +7,7 @@ asked for twice, however many coordinators look.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Connection, Engine
@@ -27,7 +27,7 @@ from distributor.telemetry.logs import logger
 from distributor.triggers.facts import Call, Facts, Memory, Newest, Tries, Unshown
 from distributor.triggers.follow import lags, on_its_way
 from distributor.triggers.patience import pause_after
-from distributor.triggers.rules import Verdict, could_not, decide, judge, rules_of
+from distributor.triggers.rules import Verdict, could_not, decide, gathers, judge, rules_of
 
 _log = logger("coordinator")
 
@@ -87,30 +87,36 @@ class Following:
             if not any(_matters(verdict, facts) for verdict in verdicts):
                 return None
             before = environments.lock(conn, environment)
-            after = self._act(conn, rules, before)
+            if before == state:
+                # What another coordinator has done meanwhile, short of changing the state, is in its memory alone.
+                facts = replace(facts, memories=_memories(conn, environment), calls=_calls(conn, rules, environment))
+            else:
+                facts = self._facts(conn, rules, before)
+            after = self._act(conn, rules, facts)
             if after == before:
                 return None
             point(Point.FOLLOW_BEFORE_COMMIT)
         point(Point.FOLLOW_AFTER_COMMIT)
         return Step(before, after)
 
-    def _act(self, conn: Connection, rules: Sequence[Trigger], state: Environment) -> Environment:
+    def _act(self, conn: Connection, rules: Sequence[Trigger], facts: Facts) -> Environment:
         """Judges every rule under the lock, each on what the one before it left behind; returns the state after it."""
-        facts = self._facts(conn, rules, state)
+        known: Facts | None = facts
+        environment = facts.state.name
         verdicts = []
         for rule in rules:
-            while True:
+            again = True
+            while again:
+                known = known or self._facts(conn, rules, environments.lock(conn, environment))
                 at = now()
-                verdict = judge(rule, facts, at)
-                if not _matters(verdict, facts):
-                    break
-                self._carry_out(conn, rule, verdict, facts, at)
-                facts = self._facts(conn, rules, environments.lock(conn, state.name))
-                if verdict.call is None:
-                    break
+                verdict = judge(rule, known, at)
+                again = verdict.call is not None
+                if _matters(verdict, known):
+                    self._carry_out(conn, rule, verdict, known, at)
+                    known = None
             verdicts.append(verdict)
-        self._look_again(state.name, verdicts)
-        return facts.state
+        self._look_again(environment, verdicts)
+        return known.state if known else environments.lock(conn, environment)
 
     def _carry_out(self, conn: Connection, rule: Trigger, verdict: Verdict, facts: Facts, at: datetime) -> None:
         environment, before = facts.state.name, facts.memories.get(rule.name, Memory())
@@ -176,22 +182,14 @@ class Following:
         """What the ledger knows at this moment; nothing is asked that no rule needs."""
         head = releases.head(conn)
         lagging = head is not None and lags(state, head.number)
-        found = releases.since(conn, on_its_way(state)) if lagging else None
-        memories = {
-            row.name: Memory.of(row.decision, row.decided_at, row.fired_at, row.detail)
-            for row in triggers.rows(conn, state.name).values()
-        }
-        calls: dict[str, tuple[Call, ...]] = {}
-        if any(rule.on == "message" for rule in rules):
-            for row in triggers.waiting(conn, state.name):
-                calls[row.name] = (*calls.get(row.name, ()), Call(row.id, row.by, row.reason))
+        found = releases.since(conn, on_its_way(state)) if lagging and any(map(gathers, rules)) else None
         return Facts(
             state=state,
             newest=Newest(head.number, head.created_at) if head else None,
             unshown=Unshown(found.rows, found.first_at, found.last_at) if found else None,
             tries=self._tries(conn, state.name, head.number) if head and lagging else Tries(),
-            memories=memories,
-            calls=calls,
+            memories=_memories(conn, state.name),
+            calls=_calls(conn, rules, state.name),
         )
 
     def _tries(self, conn: Connection, environment: str, release: int) -> Tries:
@@ -206,6 +204,20 @@ class Following:
         times = [verdict.next_at for verdict in verdicts if verdict.next_at is not None]
         if times:
             self._next[environment] = min(times)
+
+
+def _memories(conn: Connection, environment: str) -> dict[str, Memory]:
+    rows = triggers.rows(conn, environment).values()
+    return {row.name: Memory.of(row.decision, row.decided_at, row.fired_at, row.detail) for row in rows}
+
+
+def _calls(conn: Connection, rules: Iterable[Trigger], environment: str) -> dict[str, tuple[Call, ...]]:
+    """The calls that nobody has taken, by rule, oldest first."""
+    found: dict[str, tuple[Call, ...]] = {}
+    if any(rule.on == "message" for rule in rules):
+        for row in triggers.waiting(conn, environment):
+            found[row.name] = (*found.get(row.name, ()), Call(row.id, row.by, row.reason))
+    return found
 
 
 def _matters(verdict: Verdict, facts: Facts) -> bool:

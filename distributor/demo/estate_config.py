@@ -25,7 +25,10 @@ class SystemPlan:
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentPlan:
-    """An environment: who is in it, and how it behaves. Durations as the config writes them; `more` are others."""
+    """An environment: who is in it, and how it behaves. Durations as the config writes them; `more` are others.
+
+    `triggers` are inline tables of the config.
+    """
 
     name: str
     follow: str
@@ -33,6 +36,7 @@ class EnvironmentPlan:
     keep_previous: str = "0s"
     flip_lead: str = "30ms"
     more: Mapping[str, str] = field(default_factory=dict)
+    triggers: tuple[str, ...] = ()
 
 
 def config_text(
@@ -66,6 +70,7 @@ def config_text(
             f'keep_previous = "{plan.keep_previous}"',
             f'flip_lead = "{plan.flip_lead}"',
             *(f'{name} = "{value}"' for name, value in plan.more.items()),
+            f"triggers = [{', '.join(plan.triggers)}]",
         ]
         for system in plan.systems:
             lines += [

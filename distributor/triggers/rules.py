@@ -81,6 +81,13 @@ def rules_of(environment: EnvironmentSettings) -> tuple[Trigger, ...]:
     return given
 
 
+def gathers(rule: Trigger) -> bool:
+    """Whether it looks at what the releases have that are not shown yet: it waits for quiet, a delay or rows."""
+    return rule.on == "change" and any(
+        condition is not None for condition in (rule.quiet_period, rule.max_delay, rule.max_rows)
+    )
+
+
 def decide(rules: Iterable[Trigger], facts: Facts, now: datetime) -> tuple[Verdict, ...]:
     """Every rule's verdict on the same facts: what asks, what waits, and what has nothing to do."""
     return tuple(judge(rule, facts, now) for rule in rules)
@@ -132,7 +139,7 @@ def _due(rule: Trigger, facts: Facts, now: datetime) -> tuple[datetime | None, s
     newest, found = facts.newest, facts.unshown
     assert newest is not None
     asked = f"asked for release {newest.number}"
-    if rule.quiet_period is None and rule.max_delay is None and rule.max_rows is None:
+    if not gathers(rule):
         return now, f"release {newest.number} is new, asked for it at once"
     assert found is not None
     if rule.max_rows is not None and found.rows >= rule.max_rows:

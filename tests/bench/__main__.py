@@ -16,14 +16,14 @@ from statistics import median
 
 from rich.console import Console
 
-from tests.bench import deltas, flips, growth, laggard, loaders, mapping, proof, rollback, skew
+from tests.bench import deltas, dirty, events, flips, growth, laggard, loaders, mapping, proof, rollback, skew, triggers
 from tests.bench.lab import Carried, running_lab
 from tests.bench.machine import machine
 from tests.bench.page import page
 from tests.bench.report import Report
 
 USUAL = ("deltas", "growth", "skew", "memory", "rollback")
-PARTS = (*USUAL, "mapping", "loaders", "laggard", "flips", "proof")
+PARTS = (*USUAL, "mapping", "loaders", "laggard", "flips", "proof", "triggers", "dirty", "events")
 _ON_THE_SIX = {"deltas", "growth", "skew", "memory"}
 FULL, QUICK = 1_000_000, 20_000
 ROLLBACK_SHARE = 10
@@ -34,13 +34,18 @@ SEED = 7
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much is measured: products of each estate, flips of `skew` and of `flips`, releases of `laggard`."""
+    """How much is measured: products of each estate, flips of `skew` and of `flips`, releases of `laggard`, changes of
+    `triggers`, products and altered rows of `dirty`, commits of `events`."""
 
     products: int
     rollback_products: int
     skew_flips: int
     flips: int
     releases: int
+    changes: int
+    dirty_products: int
+    dirty_rows: int
+    commits: int
 
 
 class Bench:
@@ -74,6 +79,13 @@ class Bench:
             self.report.flips = flips.measure(self.directory / "flips", self.sizes.flips, SEED, self.say)
         if "proof" in self.parts:
             self.report.proof = proof.measure(self.directory / "proof", self.products, SEED, self.say)
+        if "triggers" in self.parts:
+            self.report.triggers = triggers.measure(self.directory / "triggers", self.sizes.changes, SEED, self.say)
+        if "dirty" in self.parts:
+            products, rows = self.sizes.dirty_products, self.sizes.dirty_rows
+            self.report.dirty = dirty.measure(self.directory / "dirty", products, rows, SEED, self.say)
+        if "events" in self.parts:
+            self.report.events = events.measure(self.directory / "events", self.sizes.commits, self.say)
         self.report.seconds = round(time.monotonic() - self._begun, 1)
         return self.report
 
@@ -139,6 +151,11 @@ def main() -> int:
     )
     parser.add_argument("--flips", type=int, metavar="N", help=f"of the part flips (default {flips.FLIPS:,})")
     parser.add_argument("--releases", type=int, metavar="N", help=f"of the part laggard (default {laggard.RELEASES:,})")
+    parser.add_argument("--changes", type=int, metavar="N", help=f"of the part triggers (default {triggers.CHANGES:,})")
+    parser.add_argument(
+        "--dirty-products", type=int, metavar="N", help="of the part dirty (default: half of --products)"
+    )
+    parser.add_argument("--dirty-rows", type=int, metavar="N", help=f"of the part dirty (default {dirty.DIRTY_ROWS:,})")
     parser.add_argument(
         "--rollback-products", type=int, metavar="N", help="of the part rollback (default: a tenth of --products)"
     )
@@ -169,6 +186,10 @@ def _sizes(given: argparse.Namespace) -> Sizes:
         skew_flips=skew.QUICK_FLIPS if given.quick else skew.FLIPS,
         flips=given.flips or (flips.QUICK_FLIPS if given.quick else flips.FLIPS),
         releases=given.releases or (laggard.QUICK_RELEASES if given.quick else laggard.RELEASES),
+        changes=given.changes or (triggers.QUICK_CHANGES if given.quick else triggers.CHANGES),
+        dirty_products=given.dirty_products or products // 2,
+        dirty_rows=given.dirty_rows or dirty.DIRTY_ROWS,
+        commits=events.QUICK_COMMITS if given.quick else events.COMMITS,
     )
 
 

@@ -156,13 +156,18 @@ def running_lab(
     keep_previous: str = KEEP_PREVIOUS,
     commit_times: bool = False,
     follow: str = "auto",
+    quiet_period: str = QUIET_PERIOD,
+    triggers: tuple[str, ...] = (),
 ) -> Iterator[Lab]:
     """Starts an estate and brings release 1 online everywhere, in both slots unless the previous release is kept.
 
-    `commit_times`: the server remembers when each transaction committed. Leaving it deletes everything.
+    `commit_times`: the server remembers when each transaction committed. `triggers` are inline tables of the config.
+    Leaving it deletes everything.
     """
-    plan = EnvironmentPlan(ENVIRONMENT, follow, tuple(systems), keep_previous=keep_previous, flip_lead=FLIP_LEAD)
-    estate = Estate(state, [plan], datasets=ALL_TABLES, quiet_period=QUIET_PERIOD)
+    plan = EnvironmentPlan(
+        ENVIRONMENT, follow, tuple(systems), keep_previous=keep_previous, flip_lead=FLIP_LEAD, triggers=triggers
+    )
+    estate = Estate(state, [plan], datasets=ALL_TABLES, quiet_period=quiet_period)
     try:
         estate.start_servers()
         with psycopg.connect(estate.postgresql.url(), autocommit=True) as admin:

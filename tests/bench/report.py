@@ -11,6 +11,8 @@ from rich.console import Console
 from distributor.cli.layout import grid
 from tests.bench import deltas
 from tests.bench.deltas import Delta
+from tests.bench.dirty import Dirty
+from tests.bench.events import Events
 from tests.bench.figures import BUCKETS_MS, Figure
 from tests.bench.flips import Flips
 from tests.bench.growth import Growth
@@ -22,6 +24,7 @@ from tests.bench.mapping import Mapping
 from tests.bench.proof import Proof
 from tests.bench.rollback import Rollback
 from tests.bench.skew import Skew
+from tests.bench.triggers import Triggers
 
 
 @dataclass
@@ -39,6 +42,9 @@ class Report:
     laggard: Laggard | None = None
     flips: Flips | None = None
     proof: Proof | None = None
+    triggers: Triggers | None = None
+    dirty: Dirty | None = None
+    events: Events | None = None
     publisher_rss_mb: float | None = None
     consumer_rss_mb: float | None = None
     seconds: float = 0.0
@@ -66,6 +72,10 @@ class Report:
             "laggard": self.laggard and asdict(self.laggard),
             "flips": self.flips and {"histogram_bounds_ms": BUCKETS_MS, **asdict(self.flips)},
             "proof": self.proof and asdict(self.proof),
+            "triggers": self.triggers and asdict(self.triggers),
+            "dirty_ratio": self.dirty and self.dirty.ratio,
+            "dirty": self.dirty and asdict(self.dirty),
+            "events": self.events and asdict(self.events),
             "publisher_rss_mb": self.publisher_rss_mb,
             "consumer_rss_mb": self.consumer_rss_mb,
             "machine": machine(),
@@ -120,6 +130,9 @@ class Report:
             self.laggard,
             self.flips,
             self.proof,
+            self.triggers,
+            self.dirty,
+            self.events,
         ):
             if part:
                 yield from part.figures()

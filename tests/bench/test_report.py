@@ -18,6 +18,7 @@ from tests.bench.proof.repairs import Repairs
 from tests.bench.proof.scans import Scan, Scans
 from tests.bench.report import Report
 from tests.bench.rollback import Rollback, Way
+from tests.bench.triggers import Latencies, Triggers
 
 QUICK = Skews(Distribution.of([0.4, 3.0, 12.5]), Distribution.of([0.5, 3.1, 12.0]), 1.5)
 SLOW = Skews(Distribution.of([30.0] * 98 + [150.0] * 2), Distribution.of([30.0] * 100), 2.5)
@@ -115,3 +116,14 @@ def test_the_page_tells_command_machine_and_histograms() -> None:
     for bar in (*QUICK.reported.bars(), *SLOW.reported.bars(), *SLOW.committed.bars()):
         assert f"\n{bar}\n" in text
     assert max(len(line) for line in text.splitlines()) <= 120
+
+
+def test_triggers_are_judged_by_the_time_over_their_quiet_periods() -> None:
+    few, many = Distribution.of([20.0] * 99 + [60.0]), Distribution.of([150.0] * 50 + [350.0] * 50)
+    at_once = Latencies(release=few, rollout=few, together=few, notify=few)
+    figures = list(Triggers(100, 3, 300, 200, at_once, replace(at_once, together=many)).figures())
+    assert [(figure.value, figure.kept) for figure in figures if figure.target] == [
+        ("60.0 ms", True),
+        ("350.0 ms", False),
+    ]
+    assert any("300 ms" in figure.name for figure in figures)
