@@ -12,10 +12,11 @@ from distributor.errors import DistributorError, RefusedError
 from distributor.ledger import audit, quarantine, rollouts, variants
 from distributor.ledger.quarantine import HeldRow
 from distributor.mapping.compiled import Compiled, compile_system
+from distributor.mapping.tables import SystemMapping
 from distributor.model.manifest import ZERO, Manifest
 from distributor.model.unfit import Unfit, UnfitRowsError
 from distributor.requests.expectations import Content, expected
-from distributor.requests.putting_back import Key, put_back, together, touched
+from distributor.requests.putting_back import Key, put_back, reads_another, together, touched
 from distributor.requests.queued import Ahead
 from distributor.requests.taking import is_foreign, plain_content, taken_content
 from distributor.requests.variants import made
@@ -180,19 +181,29 @@ def _still_held(conn: Connection, settings: Settings, store: Store, environment:
         changed: Mapping[str, set[Key]] = {}
         if release < plain.release:
             since = plain_content(conn, settings, store, environment, release)
-            keys = together({entry.dataset: {entry.key}} for entry in mine)
-            changed = _changed(store_of(settings, store, environment), since, plain, keys)
+            changed = _changed(settings, store_of(settings, store, environment), environment, since, plain, mine)
         for dataset, gone in changed.items():
             quarantine.let_go(conn, environment, dataset, gone)
         found += [entry for entry in mine if entry.key not in changed.get(entry.dataset, ())]
     return found
 
 
-def _changed(store: Store, since: Content, plain: Content, mine: Mapping[str, set[Key]]) -> dict[str, set[Key]]:
-    """Which of these keys the master changed after a release."""
+def _changed(
+    settings: Settings, store: Store, environment: str, since: Content, plain: Content, mine: Sequence[HeldRow]
+) -> dict[str, set[Key]]:
+    """Which of these rows the master changed after a release, in what they are held back for."""
     assert plain.manifest is not None
     chain = walk(store, plain.sha256, plain.release, since.sha256, since.release)
-    return touched(store, chain, plain.manifest, mine, joined=True)
+    mappings = _mappings(settings, environment, mine)
+    through = [row for row in mine if reads_another(mappings[row.system], row.table, row.column)]
+    own, read = (together({row.dataset: {row.key}} for row in rows) for rows in (mine, through))
+    return together(
+        [touched(store, chain, plain.manifest, own), touched(store, chain, plain.manifest, read, joined=True)]
+    )
+
+
+def _mappings(settings: Settings, environment: str, held: Sequence[HeldRow]) -> dict[str, SystemMapping]:
+    return {row.system: settings.mapping(row.system, environment) for row in held}
 
 
 def _put_back(
@@ -204,7 +215,7 @@ def _put_back(
         return []
     assert plain.manifest is not None
     chain = walk(store, plain.sha256, plain.release, shown.sha256, shown.release)
-    mappings = {row.system: settings.mapping(row.system, environment) for row in held}
+    mappings = _mappings(settings, environment, held)
     return put_back(store, chain, plain.manifest, held, mappings, settings.references)
 
 

@@ -56,7 +56,7 @@ def put_back(
 
     The chain leads from what the environment shows to the release. Raises StoreError.
     """
-    read = [row for row in held if (of := mappings.get(row.system)) and reads_another(of, row.table, row.column)]
+    read = [row for row in held if reads_another(mappings[row.system], row.table, row.column)]
     named = _referenced(store, chain, to, read, references)
     wanted: dict[str, set[Key]] = {}
     for dataset, key in [*((row.dataset, row.key) for row in held), *(one for many in named.values() for one in many)]:

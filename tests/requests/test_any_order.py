@@ -10,6 +10,8 @@ import pytest
 from distributor.coordination.unfit import hear_unfit
 from distributor.ledger.engine import transaction
 from distributor.model.unfit import Unfit
+from distributor.requests.netting import Counted
+from distributor.requests.plans import planned
 from distributor.rollout.events import RefusalReason, Refused
 from distributor.rollout.state import Cause
 from distributor.telemetry.clock import now
@@ -59,6 +61,16 @@ def joined(content: dict[str, Rows]) -> Rows:
     return {key: (*row, names.get(row[1])) for key, row in content["prices"].items()}
 
 
+def moved(before: Rows, after: Rows) -> tuple[int, int, int]:
+    """Rows in, changed and out."""
+    changed = sum(before[key] != after[key] for key in before.keys() & after.keys())
+    return len(after.keys() - before.keys()), changed, len(before.keys() - after.keys())
+
+
+def _counts(counted: Counted) -> tuple[int, int, int]:
+    return counted.inserted, counted.updated, counted.deleted
+
+
 def until_it_fits(desk: Desk) -> None:
     """The active rollout goes online, or crm refuses it and the next one does."""
     while True:
@@ -104,8 +116,18 @@ def walk(desk: Desk, seed: int, steps: int) -> None:
             continue
         release = newest if chance.random() < 0.7 else chance.choice(sorted(plain))
         before = desk.shown
+        plan = planned(desk.engine, desk.settings, desk.store, "uat", release=release)
         desk.ask(release, cause=chance.choice((Cause.OPERATOR, Cause.REFRESH)))
+        assert plan.wanted
+        assert plan.wanted.sha256 == desk.manifest_of(release), (seed, release)
         until_it_fits(desk)
+        if plan.wanted.sha256 == desk.manifest_of(release):
+            [crm] = [system for system in plan.systems if system.system == "crm"]
+            for table in crm.tables:
+                assert _counts(table.counted) == moved(before[table.dataset], desk.shown[table.dataset]), (
+                    seed,
+                    release,
+                )
         assert desk.state.shown == release
         shown = desk.shown
         assert fits(shown), (seed, release)
