@@ -52,6 +52,7 @@ Moment = Annotated[AwareDatetime, AfterValidator(_storable)]
 ReleaseNumber = Annotated[int, Field(ge=0, le=MOST_RELEASE)]
 
 Id = Annotated[str, Path(pattern=r"^[0-9a-f]{4,32}$", description="Its id, or any unambiguous beginning of it.")]
+WholeId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="Its id.")]
 Environment = Annotated[str, Path(max_length=200, description="An environment of the config.")]
 System = Annotated[str, Path(max_length=200, description="A system of that environment."), AfterValidator(readable)]
 Release = Annotated[int, Path(ge=1, le=MOST_RELEASE, description="A release's number.")]

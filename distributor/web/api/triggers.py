@@ -14,7 +14,7 @@ from distributor.ledger.engine import transaction
 from distributor.requests.calls import call_trigger
 from distributor.views import triggers as views
 from distributor.views.triggers import TriggerCall, Triggers
-from distributor.web.api.fields import Environment, Id, Reasoned, readable
+from distributor.web.api.fields import Environment, Reasoned, WholeId, readable
 from distributor.web.api.finding import CALL
 from distributor.web.backstage import AtHand
 from distributor.web.security import Caller, needs
@@ -31,7 +31,7 @@ def triggers(environment: Environment, backstage: AtHand, who: Caller = needs(Ac
 
 
 @router.get("/trigger-calls/{call}", operation_id="trigger-call", summary="See what became of a trigger's call")
-def trigger_call(call: Id, backstage: AtHand, who: Caller = needs(Act.READ, CALL)) -> TriggerCall:
+def trigger_call(call: WholeId, backstage: AtHand, who: Caller = needs(Act.READ, CALL)) -> TriggerCall:
     """Whether a coordinator has taken it, and what it came to."""
     with transaction(backstage.engine) as conn:
         return views.call(conn, call)
