@@ -83,8 +83,10 @@ def list_held(
     """List the rows that are held back: the rule or the system that is in the way, the value, and since when."""
     if environment is not None:
         desk.known_environment(environment)
+    policy = desk.settings.masking_of(environment) if environment else None
     with desk.reading() as conn:
-        return ShownHeldRows.of(held_rows(conn, environment=environment, dataset=dataset, key=key or ()))
+        found = held_rows(conn, environment=environment, dataset=dataset, key=key or (), policy=policy)
+        return ShownHeldRows.of(found)
 
 
 def retry_held(

@@ -105,7 +105,9 @@ class MaskingPolicy(Section):
     """What an environment must not see in clear; every environment of one policy sees the same."""
 
     secret: str = Field(
-        min_length=16, description="the key of the tokens: 16 characters or more, and nobody's but the publisher's"
+        min_length=16,
+        repr=False,
+        description="the key of the tokens: 16 characters or more, and nobody's but the publisher's",
     )
     columns: dict[RuleName, dict[str, Masked]] = Field(
         description="dataset → column → token: the same word for the same value, so that joins survive; digits: other"

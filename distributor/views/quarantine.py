@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from distributor.ledger.quarantine import HeldRow
+    from distributor.masking.policy import Policy
 
 PUBLISH = "publish"
+MASKED = "(masked)"
 
 
 class HeldLine(View):
@@ -69,15 +71,25 @@ class Handled(View):
 
 
 def held_rows(
-    conn: Connection, *, environment: str | None = None, dataset: str | None = None, key: Sequence[str] = ()
+    conn: Connection,
+    *,
+    environment: str | None = None,
+    dataset: str | None = None,
+    key: Sequence[str] = (),
+    policy: Policy | None = None,
 ) -> HeldRows:
-    """The rows that are held back; with `environment` what it lacks, for whatever reason."""
+    """The rows that are held back; with `environment` what it lacks, for whatever reason.
+
+    `policy`: the masking policy under which that environment sees rows. Rows that every environment lacks were
+    judged in clear: of datasets of which it does not see everything, nothing is told but that there are some.
+    """
     from distributor.ledger.quarantine import EVERYWHERE, held
 
     wanted = [
         row for row in held(conn, None) if environment in (None, row.environment) or row.environment == EVERYWHERE
     ]
-    return HeldRows(held_back=tuple(map(HeldLine.of, _of(wanted, dataset, key))))
+    lines = map(HeldLine.of, _of(wanted, dataset, key))
+    return HeldRows(held_back=tuple(_as_seen(line, policy) for line in lines))
 
 
 def chosen(
@@ -110,6 +122,15 @@ def chosen(
     if not rows:
         raise RefusedError("no such row is held back", where="quarantine", mend="See `distributor quarantine list`.")
     return rows
+
+
+def _as_seen(line: HeldLine, policy: Policy | None) -> HeldLine:
+    from distributor.ledger.quarantine import EVERYWHERE
+
+    if policy is None or line.environment != EVERYWHERE or not policy.columns.get(line.dataset):
+        return line
+    told = {"key": tuple(MASKED for _ in line.key), "value": MASKED, "why": "a quality rule holds it back"}
+    return line.model_copy(update={**told, "released": None})
 
 
 def _of(rows: Sequence[HeldRow], dataset: str | None, key: Sequence[str]) -> Sequence[HeldRow]:
