@@ -5,6 +5,7 @@ Running it again changes nothing that is there. It waits for the servers, which 
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -62,7 +63,8 @@ def main() -> None:
     distributor("init")
     distributor("capture", "install")
     if not KEY.exists():
-        key = distributor("key", "create", "admin", "--role", "admin", "--plain").strip()
+        made = distributor("key", "create", "admin", "--role", "admin", "--reason", "the first key", "--json")
+        key = json.loads(made)["secret"]
         KEY.touch(mode=0o600)
         KEY.write_text(key)
         say("the key to sign in with, told this once: " + key)

@@ -156,7 +156,7 @@ class Estate:
         """Roles and members that ended by themselves, with the end of their logs."""
         return [str(process.failure("it ended")) for process in self._processes.values() if not process.running]
 
-    def verb(self, name: str, **options: Any) -> dict[str, Any]:
+    def verb(self, name: str, /, **options: Any) -> dict[str, Any]:
         """Runs a verb in this process, as `distributor NAME … --json` would, and gives its object.
 
         Raises DistributorError, also when the verb ends with anything but 0.

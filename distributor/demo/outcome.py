@@ -56,6 +56,10 @@ class Kept(View):
     """URL of the ledger."""
     systems: dict[str, str]
     """`ENV.SYSTEM` → URL."""
+    page: str
+    """Where its pages and its HTTP API are."""
+    key: str
+    """The key to log in with."""
 
 
 class DemoOutcome(Outcome):
@@ -132,6 +136,7 @@ class DemoOutcome(Outcome):
             console.print(f"\nIt is still running. Try:  distributor status --config {self.kept.config}")
             for name, url in {"master": self.kept.master, "ledger": self.kept.ledger, **self.kept.systems}.items():
                 console.print(f"  {name:<16} {url}")
+            console.print(f"Its page:  {self.kept.page}  (log in with {self.kept.key})")
             console.print(f"Stop it and delete it with:  kill {self.kept.pid}")
 
     def _figures(self) -> tuple[tuple[str, str, str], ...]:

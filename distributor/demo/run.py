@@ -24,7 +24,7 @@ def run(wishes: Wishes, as_json: bool) -> DemoOutcome:
         try:
             outcome = story.tell()
             if wishes.keep:
-                return outcome.model_copy(update={"kept": _leave_running(story.estate)})
+                return outcome.model_copy(update={"kept": _leave_running(story.estate, story.key)})
         except BaseException:
             _clean_up(story.estate)
             raise
@@ -44,7 +44,7 @@ def _interrupt_no_more() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _leave_running(estate: Estate) -> Kept:
+def _leave_running(estate: Estate, key: str) -> Kept:
     """Forks a keeper: servers and roles end with whoever holds their pipes, and a fork holds them too."""
     pid = os.fork()
     if pid == 0:
@@ -55,6 +55,8 @@ def _leave_running(estate: Estate) -> Kept:
         master=estate.master_url,
         ledger=estate.ledger_url,
         systems={place.name: place.url for place in estate.places()},
+        page=f"http://{estate.listen}",
+        key=key,
     )
 
 

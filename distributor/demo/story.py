@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 from rich.table import Table
 
+from distributor.access.roles import Role
 from distributor.demo import beside, catalogue
 from distributor.demo.audience import Audience
 from distributor.demo.catalogue import DATASETS
@@ -78,6 +79,7 @@ class Story:
             announce=screen.say,
         )
         self.claims: list[Claim] = []
+        self.key = ""
 
     def tell(self) -> DemoOutcome:
         """All acts. The estate still runs afterwards."""
@@ -104,6 +106,14 @@ class Story:
         self.estate.start_servers(meanwhile=self._fill_master)
         self.screen.act(f"Starting a coordinator, a publisher and {len(self.estate.places())} consumers")
         self.estate.start_roles()
+        if self.wishes.keep:
+            self._open_the_page()
+
+    def _open_the_page(self) -> None:
+        self.estate.start_role("web")
+        made = self.estate.verb("key create", name="demo", role=Role.ADMIN, reason="to look at the demo", expires="7d")
+        self.key = str(made["secret"])
+        self.screen.say(f"its page is at http://{self.estate.listen}; log in with {self.key}")
 
     def _fill_master(self) -> None:
         with self._master() as master:

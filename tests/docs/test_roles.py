@@ -50,6 +50,8 @@ def test_its_commands_are_there_with_their_options(page: Path) -> None:
         options = {name for param in found.params for name in (*param.opts, *param.secondary_opts)}
         given = {word for word in words if word.startswith("--")}
         assert given <= options, command
+        needed = [param for param in found.params if param.required and param.param_type_name == "option"]
+        assert all(given & set(param.opts) for param in needed), command
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
