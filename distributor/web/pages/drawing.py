@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 _HEIGHT = 24
-_LEGIBLE = 1.15
+_LEGIBLE = 1.5
 """Percent of the width that a letter needs in a lane."""
-_TREND = (300, 64)
+_TREND = (600, 64)
+_WIDEST_COLUMN = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +72,13 @@ def trend(values: Sequence[float | None], titles: Sequence[str], *, told: str) -
     """Columns from the oldest to the newest, the newest in full colour; where nothing is known there is a gap."""
     width, height = _TREND
     highest = max((value for value in values if value is not None), default=0) or 1
-    step = width / max(len(values), 1)
+    step = min(width / max(len(values), 1), _WIDEST_COLUMN)
     drawn = Markup("").join(
         Markup('<rect class="column{}" x="{}" y="{}" width="{}" height="{}"><title>{}</title></rect>').format(
             " newest" if place == len(values) - 1 else "",
             _short(place * step + 1),
             _short(height - 1 - tall),
-            _short(min(step - 2, 24)),
+            _short(step - 2),
             _short(tall),
             title,
         )

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from distributor.access.roles import Act
-from distributor.errors import NotThereError, RefusedError
 from distributor.ledger.engine import transaction
 from distributor.ledger.quarantine import EVERYWHERE
 from distributor.requests import letters, quarantine
@@ -39,7 +38,8 @@ def waiting(
     reads = who.may(Act.READ_LETTERS)
     with transaction(at_hand.engine) as conn:
         found = dead_letters(conn, every=every, limit=_LETTERS, before=before).dead_letters if reads else ()
-        held = held_rows(conn, environment=environment or None).held_back
+        policy = at_hand.settings.masking_of(environment)
+        held = held_rows(conn, environment=environment or None, policy=policy).held_back
     mine = [row for row in held if row.environment == EVERYWHERE or who.sees(row.environment)]
     return page(
         request,
@@ -63,10 +63,7 @@ def waiting(
 def one(request: Request, at_hand: AtHand, number: int, who: Caller = needs(Act.READ_LETTERS)) -> HTMLResponse:
     """One dead letter with all that came with it."""
     with transaction(at_hand.engine) as conn:
-        try:
-            found = dead_letter(conn, number)
-        except RefusedError as error:
-            raise NotThereError(error.what, mend="The list of letters has all of them.") from error
+        found = dead_letter(conn, number)
     return page(request, who, "letter.html", section="/letters", opened=found)
 
 

@@ -13,6 +13,16 @@ from distributor.web.pages.page import page
 from distributor.web.problems import Problem
 from distributor.web.security import Caller
 
+_HEADINGS = {
+    403: "This is not for you to do",
+    404: "This is not there",
+    409: "This was refused",
+    412: "This has changed meanwhile",
+    413: "This is too much",
+    422: "This cannot be taken",
+    503: "This cannot be reached at the moment",
+}
+
 
 def render(request: Request, problem: Problem, headers: Mapping[str, str]) -> Response | None:
     """A problem as a page; whoever is not logged in is led to the login. None for what is no page."""
@@ -29,6 +39,7 @@ def render(request: Request, problem: Problem, headers: Mapping[str, str]) -> Re
         "error.html",
         status=problem.status,
         problem=problem,
+        heading=_HEADINGS.get(problem.status, "This did not work"),
         mend=_for_a_page(problem.mend),
         back=came_from(request) if request.method != "GET" else "",
     )

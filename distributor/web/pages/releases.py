@@ -6,13 +6,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
-from sqlalchemy import Connection
 
 from distributor.access.roles import Act
-from distributor.errors import NotThereError, RefusedError
 from distributor.ledger import releases as known
 from distributor.ledger.engine import transaction
-from distributor.ledger.releases import ReleaseRecord
 from distributor.views.changes import changes
 from distributor.views.releases import ReleaseLine, releases
 from distributor.views.status import states
@@ -67,7 +64,7 @@ def one(
     """What a release changed: all of it, one dataset, or the row of one key (its columns with spaces between)."""
     parts = key.split() if key.strip() else []
     with transaction(at_hand.engine) as conn:
-        record = _release(conn, number)
+        record = known.release(conn, number)
         found = changes(conn, at_hand.store, number, dataset=dataset or None, key=parts, limit=_ROWS, after=after)
     return page(
         request,
@@ -81,10 +78,3 @@ def one(
         after=after,
         limit=_ROWS,
     )
-
-
-def _release(conn: Connection, number: int) -> ReleaseRecord:
-    try:
-        return known.release(conn, number)
-    except RefusedError as error:
-        raise NotThereError(error.what, mend="The list of releases has all of them.") from error

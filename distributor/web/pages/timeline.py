@@ -16,7 +16,9 @@ from distributor.views.wording import count, span
 from distributor.web.pages.drawing import Dot, Piece, axis, dots, lane
 from distributor.web.pages.wording import seconds
 
-_STAGED, _FLIPPED = "member-staged", "member-flipped"
+_STAGED = "member-staged"
+_IN_ORDER = ("plan", "fetch", "load", "rebuild", "audit", "commit")
+"""Phases of a load as they come; what a member calls otherwise stands after them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def pictures(story: RolloutStory, loads: Mapping[str, LoadPart], now: datetime) 
         ),
         load_axis=_scale(loading) if began else Markup(""),
         flip_axis=_scale(flipping) if flips else Markup(""),
-        phases=tuple(dict.fromkeys(name for part in story.members for name in part.phases)),
+        phases=tuple(_ordered({name: 0.0 for part in story.members for name in part.phases})),
     )
 
 
@@ -124,14 +126,19 @@ def _loaded(
     took = sum(part.phases.values())
     end = ((staged or till) - began).total_seconds()
     start = max(end - took, 0.0)
-    for name, long in part.phases.items():
+    for name, long in _ordered(part.phases).items():
         pieces.append(Piece(start, long, name, name, f"{part.system}: {name} {seconds(long)}"))
         start += long
     if load:
         pieces.append(Piece(0, whole, "running", load.phase, f"{part.system}: {load.sentence}"))
-    told = ", ".join(f"{name} {seconds(long)}" for name, long in part.phases.items())
+    told = ", ".join(f"{name} {seconds(long)}" for name, long in _ordered(part.phases).items())
     rows = f"{count(part.rows, 'row')}, " if part.rows is not None else ""
     return lane(pieces, whole, told=f"{part.system}: {load.sentence if load else rows + told or part.state}")
+
+
+def _ordered(phases: Mapping[str, float]) -> dict[str, float]:
+    known = [name for name in _IN_ORDER if name in phases]
+    return {name: phases[name] for name in (*known, *(name for name in phases if name not in _IN_ORDER))}
 
 
 def _flip(system: str, after: timedelta, whole: float) -> Markup:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
 
@@ -124,6 +125,15 @@ def key(parts: dict[str, str | None]) -> str:
     return " ".join("" if part is None else part for part in parts.values())
 
 
+def plainly(content: object) -> str:
+    """Whatever a detail holds, without the signs of a program: lists with commas, pairs with colons."""
+    if isinstance(content, Mapping):
+        return "; ".join(f"{name}: {plainly(part)}" for name, part in content.items())
+    if isinstance(content, list | tuple):
+        return ", ".join(f"({plainly(part)})" if isinstance(part, list | tuple) else plainly(part) for part in content)
+    return "yes" if content is True else "no" if content is False else "–" if content is None else str(content)
+
+
 def install(environment: Environment) -> None:
     """Makes these known to templates."""
     environment.globals.update(state=state, tone=tone)
@@ -137,6 +147,7 @@ def install(environment: Environment) -> None:
         seconds=seconds,
         value=value,
         key=key,
+        plainly=plainly,
         count=count,
         short=lambda text: text[:SHORT],
     )
