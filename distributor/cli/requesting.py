@@ -25,9 +25,10 @@ from distributor.views.wording import SHORT
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-POLL_SECONDS = 0.2
+POLL_SECONDS = 0.5
 RETRY_SECONDS = 1.0
 CLOSING_SECONDS = 3.0
+CLOSING_POLL_SECONDS = 0.1
 _DIGITS = re.compile(r"\d\d[\d.,:]*")
 _ENDED = {
     RequestState.DONE: 0,
@@ -120,7 +121,7 @@ def _goes_on(desk: Desk, engine: Engine, request_id: str, picture: Picture) -> b
         line = _line(desk, engine, request_id, None)
         if line is not None and (not line.state.open or line.rollout != picture.record.rollout.id):
             return line.state.open
-        time.sleep(POLL_SECONDS)
+        time.sleep(CLOSING_POLL_SECONDS)
     return False
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from math import log
 from statistics import median
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from distributor.ledger import releases, rollouts
 from distributor.ledger.refresh_requests import RefreshRequest, RequestState
@@ -20,7 +21,7 @@ from distributor.rollout.gates import approvals_missing
 from distributor.rollout.state import Cause, Environment, Rollout, RolloutState
 from distributor.triggers.calendar import opens_at
 
-_HISTORY = 50
+_HISTORY = 20
 _NEAREST = 5
 
 
@@ -58,11 +59,12 @@ class _Unknown(Exception):
 
 def history(conn: Connection, environment: str, resets: Sequence[float]) -> History:
     """The newest rollouts of an environment that went online."""
-    rows = dict(conn.execute(select(releases_table.c.number, releases_table.c.rows)).tuples().all())
-
+    @cache
     def rows_between(one: int, other: int) -> int:
         low, high = sorted((one, other))
-        return sum(rows.get(number, 0) for number in range(low + 1, high + 1))
+        table = releases_table.c
+        total = select(func.coalesce(func.sum(table.rows), 0)).where(table.number > low, table.number <= high)
+        return int(conn.execute(total).scalar_one())
 
     found = []
     for record in rollouts.rollouts(conn, environment, _HISTORY):

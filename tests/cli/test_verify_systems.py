@@ -140,7 +140,7 @@ class World:
 def make_world(database: Callable[[], str], amqp_url: str, tmp_path: Path, run: Run) -> Iterator[Callable[..., World]]:
     with ExitStack() as stack:
 
-        def make(keep_previous: str = "0s", releases: int = 2) -> World:
+        def make(keep_previous: str = "0s", releases: int = 2, **more: Any) -> World:
             master, ledger, crm, pos = database(), database(), database(), tmp_path / "pos.db"
             config = tmp_path / "distributor.toml"
             config.write_text(
@@ -160,7 +160,7 @@ def make_world(database: Callable[[], str], amqp_url: str, tmp_path: Path, run: 
             assert world.json("publish")["release"] == 1
             sql(master, "UPDATE products SET name = replace(name, ' 1 ', ' 2 ') WHERE substr(sku, 5)::int % 3 = 0")
             assert world.json("publish")["release"] == 2
-            stack.enter_context(coordinator(settings))
+            stack.enter_context(coordinator(settings, **more))
             for system in ("crm", "pos"):
                 world.start(system)
                 stack.callback(world.stop, system)

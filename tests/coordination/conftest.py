@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import Engine
 
 from distributor.coordination.coordinator import serve_coordinator
+from distributor.coordination.desk import Reset
 from distributor.ledger import environments, migrate, releases
 from distributor.ledger.engine import ledger_engine, transaction
 from distributor.model.certificate import Certificate, certify
@@ -80,7 +81,7 @@ class Estate:
 
 
 @contextmanager
-def coordinator(settings: Settings) -> Iterator[None]:
+def coordinator(settings: Settings, reset: Reset | None = reset) -> Iterator[None]:
     ready, failed = threading.Event(), list[BaseException]()
     loop, stop = asyncio.new_event_loop(), asyncio.Event()
 

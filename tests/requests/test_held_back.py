@@ -75,6 +75,29 @@ def test_what_does_not_fit_through_a_reference_holds_back_the_row_that_it_is_of(
     assert catalogue.held == []
 
 
+def test_what_a_store_cannot_hold_through_a_reference(catalogue: Desk) -> None:
+    catalogue.release()
+    before = catalogue.take()
+    catalogue.release(
+        "UPDATE products SET name = 'odd' WHERE sku = 'P7'", "UPDATE prices SET price = 8 WHERE id = 'X8'"
+    )
+    row = Unfit(table="prices", dataset="prices", key=("X7",), column="title", value="odd", why="is odd")
+    with transaction(catalogue.engine) as conn:
+        hold_back(conn, "uat", "pos", 2, [row])
+    catalogue.take()
+    assert (product(catalogue, "P7"), price(catalogue, "X7")) == (
+        before["products"][("P7",)],
+        before["prices.joined"][("X7",)],
+    )
+    # Its price changes, and so it is tried again, as any row is.
+    catalogue.release(
+        "UPDATE prices SET price = 70 WHERE id = 'X7'", "UPDATE products SET name = 'on' WHERE sku = 'P6'"
+    )
+    catalogue.take()
+    assert price(catalogue, "X6") == ("X6", "P6", "6", "on")
+    assert price(catalogue, "X7") == ("X7", "P7", "70", "odd")
+
+
 def test_a_row_that_is_held_back_reads_what_others_are_now(catalogue: Desk) -> None:
     catalogue.release()
     catalogue.take()
