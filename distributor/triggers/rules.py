@@ -129,8 +129,7 @@ def _on_change(rule: Trigger, facts: Facts, now: datetime) -> Verdict:
         return _wait(rule, memory, why, due)
     if facts.tries.count:
         why = f"release {newest.number} was tried {times(facts.tries.count)} in vain, asked for it again"
-    by = FOLLOW if rule is _AT_ONCE else f"trigger {rule.name}"
-    return _ask(rule, memory, Ask(newest.number, Cause.AUTO, by, why), now)
+    return _ask(rule, memory, Ask(newest.number, Cause.AUTO, _who(rule), why), now)
 
 
 def _due(rule: Trigger, facts: Facts, now: datetime) -> tuple[datetime | None, str]:
@@ -170,7 +169,7 @@ def _on_schedule(rule: Trigger, facts: Facts, now: datetime) -> Verdict:
     if arrival is None:
         return _soonest(_still(rule, memory, facts, now), next_at)
     memory = replace(memory, seen=now)
-    return _soonest(_begin(rule, memory, facts, arrived(rule, arrival, now), f"trigger {rule.name}", now), next_at)
+    return _soonest(_begin(rule, memory, facts, arrived(rule, arrival, now), _who(rule), now), next_at)
 
 
 def _on_call(rule: Trigger, facts: Facts, now: datetime) -> Verdict:
@@ -244,11 +243,16 @@ def _refuse(rule: Trigger, memory: Memory, why: str, now: datetime, *, by: str =
     if memory.refused and memory.decision == why and rule.on == "change":
         return Verdict(rule.name, replace(memory, waits="", until=None))
     known = replace(memory, decision=why, decided_at=now, refused=True, waits="", until=None)
-    return Verdict(rule.name, known, said=why, by=by or f"trigger {rule.name}")
+    return Verdict(rule.name, known, said=why, by=by or _who(rule))
 
 
 def _wait(rule: Trigger, memory: Memory, why: str, until: datetime | None) -> Verdict:
     return Verdict(rule.name, replace(memory, refused=False, waits=why, until=until), next_at=until)
+
+
+def _who(rule: Trigger) -> str:
+    """Who it is that asks, in the audit."""
+    return FOLLOW if rule is _AT_ONCE else f"trigger {rule.name}"
 
 
 def _soonest(verdict: Verdict, next_at: datetime | None) -> Verdict:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -23,6 +25,7 @@ from distributor.requests import abort, request_rollout, rollback
 from distributor.requests.calls import CALL, call_trigger
 from distributor.rollout.state import Cause, Rollout, RolloutState
 from distributor.triggers import patience
+from distributor.triggers.lagging import not_followed
 from tests.coordination.conftest import Estate
 from tests.coordination.fake_member import headers
 from tests.support import wait_for
@@ -105,6 +108,32 @@ def test_a_missed_schedule_fires_once_with_two_coordinators_and_after_a_restart(
     assert sentence.startswith("schedule `0 6 * * mon` (Europe/Vienna) came ")
     assert sentence.endswith(" 06:00: once for all, asked for release 1")
     assert decision(estate, "weekly").decision == sentence
+
+
+def test_whoever_looks_at_the_same_moment_only_one_asks(make_estate: Callable[..., Estate]) -> None:
+    estate = make_estate(triggers=[WEEKLY, ERP])
+    estate.publish("A-1")
+    looking = [Following(estate.engine, estate.settings, estate.store) for _ in range(6)]
+    looking[0].follow("prod")
+    last_looked_at(estate, timedelta(days=8))
+    calls = [
+        call_trigger(estate.engine, estate.settings, "prod", "erp-done", by=who, reason="go") for who in ("ann", "bob")
+    ]
+    together = threading.Barrier(len(looking))
+
+    def look(one: Following) -> None:
+        together.wait()
+        one.follow("prod")
+
+    with ThreadPoolExecutor(len(looking)) as pool:
+        list(pool.map(look, looking))
+    [rollout] = asked(estate)
+    assert said(estate, "trigger weekly") == [rollout.reason]
+    outcomes = [outcome(estate, call) for call in calls]
+    assert outcomes == [
+        f"{who} called erp-done: go; release 1 is on its way already: nothing to do" for who in ("ann", "bob")
+    ]
+    assert [said(estate, who)[1:] for who in ("ann", "bob")] == [[one] for one in outcomes]
 
 
 def test_a_schedule_with_nothing_to_do_says_so_once(make_estate: Callable[..., Estate]) -> None:
@@ -295,6 +324,12 @@ def test_what_waits_is_not_written_again_at_every_look(make_estate: Callable[...
     for _ in range(3):
         assert following.follow("prod") is None
     assert version() == before
+    with transaction(estate.engine) as conn:
+        head = releases.head(conn)
+        assert head is not None
+        told = not_followed(conn, estate.state(), head)
+    assert told is not None
+    assert told.what.startswith("prod does not follow to release 1: it waits for quiet until ")
     until = following.next_at("prod")
     assert until is not None
     assert timedelta(minutes=59) < until - datetime.now(UTC) < timedelta(hours=1)

@@ -61,6 +61,7 @@ def test_auto_without_change_rules_asks_at_once() -> None:
     assert asked(verdict) == "release 812 is new, asked for it at once"
     assert verdict.ask is not None
     assert (verdict.ask.cause, verdict.ask.by) == (Cause.AUTO, "follow")
+    assert judge(at_once, facts(replace(SHOWS_811, pinned="pinned by ann")), NOW).by == "follow"
     assert rules_of(settings(triggers=[weekly()])) == (weekly(),)
     assert [r.name for r in rules_of(settings(follow="auto", triggers=[rule(quiet_period="4s")]))] == ["calm"]
 
