@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import reduce
 
 from distributor.rollout.events import Approved, ClosuresTold, Pinned, Unpinned
 from distributor.rollout.state import Approval, Cause, Closure, Environment, Hold, Rollout, RolloutState
@@ -87,7 +88,13 @@ def approve(step: Step, event: Approved) -> Step:
 
 def close(step: Step, event: ClosuresTold) -> Step:
     """The closures to come, all of them, instead of those told before."""
-    return step.set(closures=event.closures)
+    active, known = step.state.active, step.state.closures
+    step = step.set(closures=event.closures)
+    if active is None or active.state not in (RolloutState.FLIPPING, RolloutState.REVERTING):
+        return step
+    late = [c for c in event.closures if c not in known and c.since <= event.at < c.until]
+    told = (f"{c.why} came after the decision on release {active.release}: it holds from the next on" for c in late)
+    return reduce(Step.alarm, told, step)
 
 
 def pin(step: Step, event: Pinned) -> Step:

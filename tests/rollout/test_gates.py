@@ -69,6 +69,7 @@ def test_a_closure_told_after_the_decision_stops_nothing() -> None:
     world = converged()
     assert world.active is RolloutState.FLIPPING
     world.feed(ClosuresTold(world.now, (FROZEN,)))
+    assert world.alarms == [f"{FROZEN.why} came after the decision on release 1: it holds from the next on"]
     for name in world.rows:
         world.do(world.last(Flip, name))
     assert world.state.shown == 1
