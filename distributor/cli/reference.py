@@ -45,8 +45,8 @@ A verb that fails says one sentence on stderr; with `--json` it writes this obje
 | 1 | failed |
 | 2 | wrong usage, or a config that cannot be used |
 | 10 | differences present. `plan --exit-code`: a deploy would change something. `verify`: rows are not as the release \
-has them, and were not mended. `capture verify`: triggers have missed changes. `audit --verify`: the audit is not as it \
-was sealed |
+has them, and were not mended. `capture verify`: triggers have missed changes. `audit --verify`: the audit is not as \
+it was sealed |
 | 11 | refused by a gate; `deploy --plan`: the plan is stale |
 | 12 | not converged in time, or called off before the decision: nothing flipped. After `--timeout`: nothing has \
 flipped yet, and the rollout goes on. `verify`: a member did not answer in time |
