@@ -15,7 +15,7 @@ from consumers.adapters.base import Adapter, Auditing, KnowsItsWork, StoredRow, 
 from consumers.library import Library
 from distributor.errors import MessageError, SystemAlteredError
 from distributor.mapping.tables import SystemMapping
-from distributor.model.certificate import BUCKETS, EMPTY_BUCKET, EMPTY_TABLE, Bucket, Certificate, TableCertificate
+from distributor.model.certificate import BUCKETS, EMPTY_TABLE, Bucket, Certificate, TableCertificate
 from distributor.rollout import member
 from distributor.rollout.member_row import Slot, SlotName, other
 from distributor.store.base import Store
@@ -63,14 +63,9 @@ class Audits:
             for slot in slots:
                 parts += self._parts(snapshot, slot, command)
         doubts = {slot: row.slots[slot].doubt for slot in slots}
-        everything = command.depth is AuditDepth.LEAVES and not command.tables
-        if command.depth is AuditDepth.BUCKETS or everything:
+        if command.depth is AuditDepth.BUCKETS:
             for slot in slots:
-                found = {
-                    part.table: _in_buckets(part.sums or {}) if everything else part.sums or {}
-                    for part in parts
-                    if part.slot == slot and part.table
-                }
+                found = {part.table: part.sums or {} for part in parts if part.slot == slot and part.table}
                 why = self._difference(row.slots[slot], found)
                 if found and (why or not command.tables):
                     doubts[slot] = self._mark(slot, row.slots[slot], why)
@@ -192,14 +187,6 @@ class Audits:
             rows=part.rows,
             reported_at=clock.now(),
         )
-
-
-def _in_buckets(leaves: Mapping[int, Bucket]) -> Mapping[int, Bucket]:
-    found: dict[int, Bucket] = {}
-    for leaf, sums in leaves.items():
-        number = (leaf >> 8) % BUCKETS
-        found[number] = found.get(number, EMPTY_BUCKET).plus(sums)
-    return found
 
 
 def _pieces(slot: SlotName, table: TableSpec, found: Sequence[StoredRow]) -> Iterator[_Part]:

@@ -37,15 +37,13 @@ class Question:
 class Asked:
     """A verification that was begun: whom it asks, and how the environment stood then.
 
-    `left_out` are members that nobody asks because they are detached; none where systems were named. `depth` is how
-    closely everybody is asked to look at first.
+    `left_out` are members that nobody asks because they are detached; none where systems were named.
     """
 
     verification: Verification
     systems: tuple[str, ...]
     environment: Environment
     left_out: tuple[str, ...] = ()
-    depth: AuditDepth = AuditDepth.BUCKETS
 
 
 def begin_verification(
@@ -79,14 +77,10 @@ def begin(
     *,
     systems: Collection[str] = (),
     shadow: bool = False,
-    depth: AuditDepth = AuditDepth.BUCKETS,
     by: str,
     reason: str,
 ) -> Asked:
-    """`begin_verification` inside the caller's transaction, which writes the audit's row too.
-
-    `depth`: leaves at once cost a longer answer, and save a look where something differs in most buckets.
-    """
+    """`begin_verification` inside the caller's transaction, which writes the audit's row too."""
     state = configured(conn, settings, environment)
     members = [name for name in settings.environment(environment).systems if name in state.members]
     detached = [name for name in members if state.members[name].requirement is Requirement.DETACHED]
@@ -95,8 +89,9 @@ def begin(
         raise RefusedError("every member is detached: nobody can be asked", where=environment)
     verification = Verification(new_id(), environment, now(), by, reason, state.shown)
     verifications.begin(conn, verification)
-    ask_audit(conn, verification, FIRST, depth, {system: Question(shadow=shadow) for system in chosen})
-    return Asked(verification, chosen, state, () if systems else tuple(detached), depth)
+    everything = {system: Question(shadow=shadow) for system in chosen}
+    ask_audit(conn, verification, FIRST, AuditDepth.BUCKETS, everything)
+    return Asked(verification, chosen, state, () if systems else tuple(detached))
 
 
 def ask_audit(

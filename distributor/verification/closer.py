@@ -8,7 +8,7 @@ from dataclasses import replace
 from distributor.model.certificate import leaf_of
 from distributor.requests.verifications import Question
 from distributor.verification.answers import Answer, Key, Lanes, Sum, TableAnswer
-from distributor.verification.comparison import bucket_of_leaf, differing, folded, rows_in, wrong_rows
+from distributor.verification.comparison import bucket_of_leaf, differing, rows_in, wrong_rows
 from distributor.verification.findings import SHADOW, MemberFinding, Outcome, TableFinding
 
 ROWS_MOST = 200_000
@@ -51,15 +51,6 @@ def places(members: Mapping[str, MemberFinding], chosen: Chosen) -> dict[Place, 
             if numbers := chosen(table):
                 found.setdefault((table.release, table.rows_of), set()).update(numbers)
     return found
-
-
-def in_buckets(answer: Answer) -> Answer:
-    """An answer that tells of leaves as one that tells of their buckets."""
-    slots = {
-        name: replace(slot, tables={of: TableAnswer(folded(table.sums)) for of, table in slot.tables.items()})
-        for name, slot in answer.slots.items()
-    }
-    return replace(answer, slots=slots)
 
 
 def with_leaves(member: MemberFinding, answer: Answer, expected: Mapping[Place, Mapping[int, Sum]]) -> MemberFinding:

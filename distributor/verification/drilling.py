@@ -26,7 +26,6 @@ from distributor.verification.closer import (
     CHANGED_OVER,
     Place,
     differing_buckets,
-    in_buckets,
     leaves_to_list,
     places,
     questions,
@@ -117,7 +116,6 @@ class _Drill:
         self._environment = gathering.environment
         self._here = store_of(settings, store, gathering.environment)
         self._contents: dict[int, Content] = {}
-        self._in_leaves: dict[str, Answer] = {}
         self._mapped: dict[Place, tuple[Compiled, TableCertificate]] = {}
 
     def round(self, round_: int, systems: Collection[str]) -> _Members:
@@ -136,12 +134,9 @@ class _Drill:
     def _buckets(self, round_: int, systems: Collection[str]) -> _Members:
         everything = {system: Question(shadow=self._shadow) for system in systems}
         if round_ != FIRST:
-            self._gathering.ask(round_, self._gathering.depth, everything)
+            self._gathering.ask(round_, AuditDepth.BUCKETS, everything)
         self._tell(everything, "auditing")
-        answers = self._gathering.wait(round_, self._gathering.depth, everything)
-        if self._gathering.depth is AuditDepth.LEAVES:
-            self._in_leaves = answers
-            answers = {system: in_buckets(answer) for system, answer in answers.items()}
+        answers = self._gathering.wait(round_, AuditDepth.BUCKETS, everything)
         return {system: self._at_a_glance(system, answer) for system, answer in answers.items()}
 
     def _told(self, found: _Members, systems: Collection[str]) -> _Members:
@@ -215,15 +210,11 @@ class _Drill:
     def _leaves(self, round_: int, side: Expected, members: _Members) -> _Members:
         """Differing buckets, leaf by leaf."""
         asked = questions(members, differing_buckets)
-        if self._gathering.depth is AuditDepth.BUCKETS:
-            self._ask(round_, AuditDepth.LEAVES, asked, "looking closer")
+        self._ask(round_, AuditDepth.LEAVES, asked, "looking closer")
         # Members and ledger are at it at the same time.
         wanted = places(members, differing_buckets)
         expected = {place: self._expected_leaves(side, place, buckets) for place, buckets in wanted.items()}
-        if self._gathering.depth is AuditDepth.BUCKETS:
-            answers = self._gathering.wait(round_, AuditDepth.LEAVES, asked)
-        else:
-            answers = {system: self._in_leaves[system] for system in asked}
+        answers = self._gathering.wait(round_, AuditDepth.LEAVES, asked)
         return {system: with_leaves(members[system], answer, expected) for system, answer in answers.items()}
 
     def _rows(self, round_: int, side: Expected, members: _Members) -> _Members:

@@ -39,7 +39,6 @@ class Gathering:
         self._patience = patience
         self._hear = hear
         self.pause = pause
-        self.depth = asked.depth
         self.environment = asked.verification.environment
         self.silent: dict[str, str] = {}
 
