@@ -17,6 +17,8 @@ _HIT_SECONDS = 8.0
 _TRIES = 6
 _LETTERS = (Point.LETTER_BEFORE_COMMIT, Point.LETTER_AFTER_COMMIT)
 _UNFIT = (Point.UNFIT_BEFORE_COMMIT, Point.UNFIT_AFTER_COMMIT)
+_RESETS = (Point.RESET_BEFORE_COMMIT, Point.RESET_AFTER_COMMIT)
+_REQUESTS = (Point.REQUEST_BEFORE_COMMIT, Point.REQUEST_AFTER_COMMIT, *_RESETS)
 REVERTS = (Point.REVERT_BEFORE_COMMIT, Point.REVERT_AFTER_COMMIT)
 
 
@@ -53,6 +55,9 @@ class KillAtPoint:
             if self.point in _UNFIT:
                 for _ in range(4):
                     lab.send_unfit()
+            if self.point in _REQUESTS:
+                reset = self.point in _RESETS
+                lab.estate.verb("refresh", environment=ENVIRONMENT, reset=reset, reason="chaos", no_wait=True)
             lab.change()
             if died := self._deaths(lab, armed):
                 return Struck(max(lab.back(name, before[name]).back_at for name in died))
