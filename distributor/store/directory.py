@@ -83,7 +83,7 @@ class DirectoryStore:
         """Takes an edition's directory away; see `Store.discard`."""
         path = self.edition_path(version)
         with self._clear_errors(path):
-            if any(True for _ in self.edition(version).objects()):
+            if list(self.edition(version).objects()):
                 return False
             shutil.rmtree(path, ignore_errors=True)
         return True

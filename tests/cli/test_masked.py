@@ -49,10 +49,10 @@ def check(world: World) -> None:
 CHANGE = (
     "UPDATE suppliers SET name = 'Clear Renamed ' || id WHERE id % 7 = 0",
     "UPDATE products SET ean = '9006381' || right(ean, 6), cost = cost + 1 WHERE supplier % 5 = 0",
-    "INSERT INTO suppliers VALUES (200001, 'Clear Newcomer', '0111-9998880', 'Clear note new')",
-    "UPDATE products SET supplier = 200001 WHERE sku = 'SKU-7'",
-    "DELETE FROM products WHERE supplier = 100005",
-    "DELETE FROM suppliers WHERE id = 100005",
+    "INSERT INTO suppliers VALUES (744200001, 'Clear Newcomer', '0111-9998880', 'Clear note new')",
+    "UPDATE products SET supplier = 744200001 WHERE sku = 'SKU-7'",
+    "DELETE FROM products WHERE supplier = 734100005",
+    "DELETE FROM suppliers WHERE id = 734100005",
 )
 
 

@@ -20,7 +20,7 @@ def test_a_row_that_a_system_cannot_take_is_held_back_and_told_of_masked(make_ma
     before = world.asked("crm", "SELECT * FROM products WHERE sku = 'SKU-7'")
     world.release(
         "UPDATE products SET ean = '4006381777777 Clear ' || repeat('9', 60) WHERE sku = 'SKU-7'",
-        "UPDATE suppliers SET name = 'Clear Other Name' WHERE id = 100002",
+        "UPDATE suppliers SET name = 'Clear Other Name' WHERE id = 734100002",
     )
     told = world("deploy", "uat").out + world("quarantine", "list", "--environment", "uat").out
     assert "SKU-7" in told
@@ -36,23 +36,25 @@ def test_a_member_that_lost_everything_comes_back_from_a_base_of_the_edition(
     make_masked: Callable[..., World],
 ) -> None:
     world = make_masked(consumers=("uat.crm", "uat.pos"))
-    world.deploy("uat")
-    for step in range(3):
-        world.release(f"UPDATE products SET cost = cost + {step + 1} WHERE supplier % 7 = {step}")
-    world.deploy("uat")
+    for step in range(4):
+        if step:
+            world.release(f"UPDATE products SET cost = cost + {step} WHERE supplier % 7 = {step}")
+        world.deploy("uat")
+        if step == 1:
+            assert world.json("compact")["release"] == 2
     world.settled("uat")
-    assert world.json("compact")["release"] == 4
-    collected = world.json("gc")
-    assert collected["oldest"] == 4
-    assert not world.asked("ledger", "SELECT release FROM ledger.editions WHERE release < 4")
+    assert world.json("gc")["oldest"] == 2
+    assert world.asked("ledger", "SELECT release FROM ledger.editions") == {(2,), (3,), (4,)}
     world.stop("uat.pos")
     for file in world.directory.glob("uat.db*"):
         file.unlink()
     world.start("uat.pos")
-    world.release("UPDATE suppliers SET phone = '0999-1234567' WHERE id = 100003")
+    world("refresh", "uat", "--systems", "pos", "--reason", "it lost everything")
+    check(world)
+    world.release("UPDATE suppliers SET phone = '0999-1234567' WHERE id = 734100003")
     world.deploy("uat")
     check(world)
-    assert "base of release 4" in (world.directory / "uat.pos.log").read_text()
+    assert "base of release 2" in (world.directory / "uat.pos.log").read_text()
     assert world.json("verify", "uat")["different"] is False
 
 
@@ -82,5 +84,5 @@ products = {sku = "token"}
 """
     world.config.write_text(world.written() + other)
     findings = world.json("check")["findings"]
-    notes = [one["found"] for one in findings if one["part"] == "uat" and one["verdict"] == "note"]
+    notes = [one["found"] for one in findings if one["part"] == "uat" and "in clear" in one["found"]]
     assert notes == ["in clear here: products.sku (masked under other)"]
