@@ -16,14 +16,28 @@ from statistics import median
 
 from rich.console import Console
 
-from tests.bench import deltas, dirty, events, flips, growth, laggard, loaders, mapping, proof, rollback, skew, triggers
+from tests.bench import (
+    deltas,
+    dirty,
+    events,
+    flips,
+    growth,
+    laggard,
+    loaders,
+    mapping,
+    matrix,
+    proof,
+    rollback,
+    skew,
+    triggers,
+)
 from tests.bench.lab import Carried, running_lab
 from tests.bench.machine import machine
 from tests.bench.page import page
 from tests.bench.report import Report
 
 USUAL = ("deltas", "growth", "skew", "memory", "rollback")
-PARTS = (*USUAL, "mapping", "loaders", "laggard", "flips", "proof", "triggers", "dirty", "events")
+PARTS = (*USUAL, "mapping", "loaders", "laggard", "flips", "proof", "triggers", "dirty", "events", "page")
 _ON_THE_SIX = {"deltas", "growth", "skew", "memory"}
 FULL, QUICK = 1_000_000, 20_000
 ROLLBACK_SHARE = 10
@@ -86,6 +100,8 @@ class Bench:
             self.report.dirty = dirty.measure(self.directory / "dirty", products, rows, SEED, self.say)
         if "events" in self.parts:
             self.report.events = events.measure(self.directory / "events", self.sizes.commits, self.say)
+        if "page" in self.parts:
+            self.report.page = matrix.measure(self.directory / "page", self.say)
         self.report.seconds = round(time.monotonic() - self._begun, 1)
         return self.report
 

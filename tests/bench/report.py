@@ -21,6 +21,7 @@ from tests.bench.laggard import Laggard
 from tests.bench.loaders import Loaders
 from tests.bench.machine import load_average, machine
 from tests.bench.mapping import Mapping
+from tests.bench.matrix import Matrix
 from tests.bench.proof import Proof
 from tests.bench.rollback import Rollback
 from tests.bench.skew import Skew
@@ -45,6 +46,7 @@ class Report:
     triggers: Triggers | None = None
     dirty: Dirty | None = None
     events: Events | None = None
+    page: Matrix | None = None
     publisher_rss_mb: float | None = None
     consumer_rss_mb: float | None = None
     seconds: float = 0.0
@@ -76,6 +78,7 @@ class Report:
             "dirty_ratio": self.dirty and self.dirty.ratio,
             "dirty": self.dirty and asdict(self.dirty),
             "events": self.events and asdict(self.events),
+            "page": self.page and asdict(self.page),
             "publisher_rss_mb": self.publisher_rss_mb,
             "consumer_rss_mb": self.consumer_rss_mb,
             "machine": machine(),
@@ -133,6 +136,7 @@ class Report:
             self.triggers,
             self.dirty,
             self.events,
+            self.page,
         ):
             if part:
                 yield from part.figures()
