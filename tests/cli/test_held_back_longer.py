@@ -165,8 +165,9 @@ def test_what_only_an_optional_system_cannot_take_stops_nobody(make_held_back: C
 
 def test_what_a_new_mapping_cannot_take_of_what_is_online_is_refused_before_anything_is_asked(world: World) -> None:
     world.release("UPDATE products SET place = 'third shelf' WHERE sku = 'P3'")
-    dry = world.json("deploy", "uat", "--dry-run")
-    assert "1 row would be held back: pos cannot take products P3" in dry["remarks"]
+    for verb in ("deploy", "refresh"):
+        dry = world.json(verb, "uat", "--dry-run")
+        assert "1 row would be held back: pos cannot take products P3" in dry["remarks"]
     assert world.held() == []
     before = world.deploy()["rollout"]["id"]
     world.config.write_text(world.config.read_text().replace("text(30)", "text(5)"))
