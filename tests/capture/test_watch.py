@@ -6,6 +6,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from distributor.capture.fixed import connect
 from distributor.capture.journal import Changed, Pending, changed, pending
@@ -80,6 +82,31 @@ def test_a_writer_that_commits_late_does_not_make_what_others_wrote_quiet() -> N
 def test_much_is_not_kept_waiting() -> None:
     _, decision = judge(Gathering(), Pending(3, 9, 0.5, 0.1), 10.0, 60.0, 600.0, much=True)
     assert decision == Publish(Why.MUCH, 0.5)
+
+
+@given(
+    written=st.lists(st.integers(0, 200), min_size=1, max_size=12),
+    pauses=st.lists(st.integers(1, 20), min_size=1, max_size=60),
+    quiet=st.integers(1, 60),
+    longest=st.integers(1, 120),
+)
+def test_no_look_publishes_before_quiet_or_after_the_longest_delay(
+    written: list[int], pauses: list[int], quiet: int, longest: int
+) -> None:
+    """Whole seconds. At each look, the oracle knows all that is written by then and not published yet."""
+    gathering, now, published = Gathering(), 0, -1
+    for pause in pauses:
+        now += pause
+        there = [at for at in written if published < at <= now]
+        waiting = Pending(len(there), len(there), now - min(there), now - max(there)) if there else None
+        gathering, decision = judge(gathering, waiting, now, quiet, longest)
+        due = bool(there) and (now - max(there) >= quiet or now - min(there) >= longest)
+        assert isinstance(decision, Publish) == due
+        if isinstance(decision, Publish):
+            published = now
+            assert decision.waited >= min(quiet, longest)
+        elif there:
+            assert 0 < decision.seconds <= SHORTEST_POLL
 
 
 @pytest.mark.parametrize(
