@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
@@ -66,9 +66,12 @@ def version(conn: Connection, name: str) -> int:
     return conn.execute(select(table.c.version).where(table.c.name == name)).scalar_one_or_none() or 0
 
 
-def read_all(conn: Connection) -> dict[str, Environment]:
-    """Every environment that has had a step, by name."""
-    return {name: load(state) for name, state in conn.execute(select(table.c.name, _STATE).order_by(table.c.name))}
+def read_all(conn: Connection, names: Collection[str] | None = None) -> dict[str, Environment]:
+    """Every environment that has had a step, by name; with `names` only those of them."""
+    query = select(table.c.name, _STATE).order_by(table.c.name)
+    if names is not None:
+        query = query.where(table.c.name.in_(list(names)))
+    return {name: load(state) for name, state in conn.execute(query)}
 
 
 def save(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import ConfigDict, TypeAdapter
-from sqlalchemy import Connection, Text, and_, bindparam, cast, func, or_, select
+from sqlalchemy import Connection, Text, and_, bindparam, cast, column, func, or_, select, true, values
 from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from distributor.ledger.tables import rollouts as table
@@ -24,6 +24,8 @@ _UPSERT = _INSERT.on_conflict_do_update(
     index_elements=[table.c.id],
     set_={c.name: _INSERT.excluded[c.name] for c in table.columns if c.name != "id"},
 )
+
+_BODY = cast(table.c.body, Text)
 
 Position = tuple[datetime, str]
 """A rollout's place in the order of `rollouts`: when it was asked for, and its id."""
@@ -113,20 +115,23 @@ def brought_online(conn: Connection, environment: str, least: int) -> list[Broug
     return [Brought(*row) for row in conn.execute(query.order_by(table.c.ended_at, table.c.id))]
 
 
-def newest_ended(conn: Connection, environment: str) -> RolloutRecord | None:
-    """The newest request that has come to an end of its own, and was not merely superseded."""
-    query = (
-        select(table.c.environment, _BODY)
+def newest_ended_of(conn: Connection, environments: Collection[str]) -> dict[str, Rollout]:
+    """Environment → the newest request that has come to an end of its own, and was not merely superseded."""
+    # One step into the index for each environment; DISTINCT ON would read all that ever was.
+    wanted = values(column("name", Text), name="wanted").data([(name,) for name in environments])
+    newest = (
+        select(_BODY.label("body"))
         .where(
-            table.c.environment == environment,
+            table.c.environment == wanted.c.name,
             table.c.ended_at.is_not(None),
             table.c.state != RolloutState.SUPERSEDED.value,
         )
         .order_by(table.c.requested_at.desc())
         .limit(1)
+        .lateral("newest")
     )
-    row = conn.execute(query).one_or_none()
-    return _record(*row) if row else None
+    rows = conn.execute(select(wanted.c.name, newest.c.body).join(newest, true())) if environments else ()
+    return {name: _record(name, body).rollout for name, body in rows}
 
 
 def failed_tries(conn: Connection, environment: str, release: int) -> FailedTries:
@@ -172,9 +177,6 @@ def asked_instead(conn: Connection, environment: str, rollout_id: str) -> str | 
     reason = f"{INSTEAD} {rollout_id}"
     found = (record.rollout for record in rollouts(conn, environment, 20))
     return next((rollout.id for rollout in found if rollout.reason.endswith(reason)), None)
-
-
-_BODY = cast(table.c.body, Text)
 
 
 def _held(environment: Environment) -> Iterator[Rollout]:

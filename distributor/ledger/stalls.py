@@ -48,5 +48,15 @@ def clear_ended(conn: Connection, environment: str, rollout_ids: Collection[str]
 
 def latest(conn: Connection, environment: str) -> dict[str, Stall]:
     """The stalls of an environment's members, by system."""
-    query = select(table.c.system, *(table.c[name] for name in _FIELDS)).where(table.c.environment == environment)
-    return {system: Stall(*stall) for system, *stall in conn.execute(query)}
+    return latest_of(conn, [environment]).get(environment, {})
+
+
+def latest_of(conn: Connection, environments: Collection[str]) -> dict[str, dict[str, Stall]]:
+    """The same of several environments, by environment; those without a stall are left out."""
+    columns = (table.c.environment, table.c.system, *(table.c[name] for name in _FIELDS))
+    found: dict[str, dict[str, Stall]] = {}
+    for environment, system, *stall in conn.execute(
+        select(*columns).where(table.c.environment.in_(list(environments)))
+    ):
+        found.setdefault(environment, {})[system] = Stall(*stall)
+    return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
 from distributor.ledger import releases
@@ -48,6 +48,14 @@ def own(conn: Connection, environment: str, release: int) -> tuple[str, int] | N
     query = select(table.c.manifest, table.c.rows).where(table.c.environment == environment, table.c.release == release)
     row = conn.execute(query).one_or_none()
     return (row.manifest, row.rows) if row else None
+
+
+def held_back_of(conn: Connection, releases: Mapping[str, int]) -> dict[str, int]:
+    """Environment → rows held back in the release that is named for it."""
+    query = select(table.c.environment, table.c.rows).where(
+        tuple_(table.c.environment, table.c.release).in_(list(releases.items()))
+    )
+    return {row.environment: row.rows for row in conn.execute(query)}
 
 
 def held_back(conn: Connection, environment: str) -> Mapping[int, int]:

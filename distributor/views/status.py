@@ -13,11 +13,13 @@ from distributor.views.members import Releases
 from distributor.views.presence import PROCESS_SILENT, CoordinatorWord, absence, word
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from sqlalchemy import Connection
 
+    from distributor.ledger.doubts import Doubt
     from distributor.ledger.processes import Trouble
+    from distributor.ledger.progress import MemberProgress
     from distributor.ledger.releases import ReleaseRecord
     from distributor.settings import Settings
 
@@ -78,25 +80,37 @@ def look(conn: Connection, settings: Settings, names: Sequence[str]) -> Status:
         publishing_stopped=_trouble(processes.trouble(conn, "publisher", lately)),
         dead_letters=conn.execute(letters).scalar_one(),
         environments=tuple(
-            EnvironmentStatus.of(state, outlook, _facts(conn, state, head)) for state in chosen.values()
+            EnvironmentStatus.of(chosen[name], outlook, facts) for name, facts in _facts(conn, chosen, head).items()
         ),
     )
 
 
-def _facts(conn: Connection, state: Environment, head: ReleaseRecord | None) -> Facts:
+def _facts(conn: Connection, chosen: Mapping[str, Environment], head: ReleaseRecord | None) -> dict[str, Facts]:
+    """What the ledger knows of these environments; so many questions for all of them, not for each."""
     from distributor.ledger import doubts, progress, rollouts, stalls, variants
     from distributor.triggers.lagging import not_followed
 
-    ended = rollouts.newest_ended(conn, state.name)
-    found = doubts.doubts(conn, state.name)
-    return Facts(
-        loads={load.system: load for load in progress.latest(conn, state.name)},
-        stalls=stalls.latest(conn, state.name),
-        doubts={name: [doubt for doubt in found if doubt.system == name] for name in state.members},
-        not_followed=not_followed(conn, state, head) if head else None,
-        last_ended=ended.rollout if ended else None,
-        held_back=variants.held_back(conn, state.name).get(state.shown, 0),
-    )
+    only = next(iter(chosen)) if len(chosen) == 1 else None
+    loads: dict[str, dict[str, MemberProgress]] = {name: {} for name in chosen}
+    for load in progress.latest(conn, only):
+        loads.get(load.environment, {})[load.system] = load
+    found: dict[str, dict[str, list[Doubt]]] = {name: {s: [] for s in state.members} for name, state in chosen.items()}
+    for doubt in doubts.doubts(conn, only):
+        found.get(doubt.environment, {}).get(doubt.system, []).append(doubt)
+    stalled = stalls.latest_of(conn, chosen)
+    ended = rollouts.newest_ended_of(conn, chosen)
+    held = variants.held_back_of(conn, {name: state.shown for name, state in chosen.items()})
+    return {
+        name: Facts(
+            loads=loads[name],
+            stalls=stalled.get(name, {}),
+            doubts=found[name],
+            not_followed=not_followed(conn, state, head) if head else None,
+            last_ended=ended.get(name),
+            held_back=held.get(name, 0),
+        )
+        for name, state in chosen.items()
+    }
 
 
 def _trouble(found: Trouble | None) -> TroublePart | None:
@@ -107,7 +121,7 @@ def states(conn: Connection, settings: Settings, names: Sequence[str]) -> dict[s
     """The environments as last committed; those that no coordinator has seen yet, as the config has them."""
     from distributor.ledger import environments
 
-    known = environments.read_all(conn)
+    known = environments.read_all(conn, names)
     return {name: known.get(name) or _untouched(settings, name) for name in names}
 
 

@@ -84,10 +84,10 @@ def measure(directory: Path, say: Callable[[str], None]) -> Matrix:
     """Over a ledger of its own, with somebody logged in by a key, in this process."""
     directory.mkdir(parents=True)
     with LocalPostgreSQL(directory / "postgresql", durable=False) as server:
-        settings = _configured(directory, server.create_database("ledger"))
+        settings = configured(directory, server.create_database("ledger"))
         engine = ledger_engine(settings.ledger.url)
         try:
-            secret = _filled(engine, list(settings.environments))
+            secret = filled(engine, list(settings.environments))
             say(f"{ENVIRONMENTS} environments of {SYSTEMS} systems are in the ledger")
             return _measured(settings, engine, secret)
         finally:
@@ -127,7 +127,7 @@ def _timed(work: Callable[[], object]) -> list[float]:
     return found
 
 
-def _configured(directory: Path, url: str) -> Settings:
+def configured(directory: Path, url: str) -> Settings:
     systems = [f"system{number}" for number in range(1, SYSTEMS + 1)]
     config = _CONFIG.format(ledger=url) + "".join(
         _SYSTEM.format(environment=f"test{number}", system=system)
@@ -139,7 +139,7 @@ def _configured(directory: Path, url: str) -> Settings:
     return load_settings(file, {})
 
 
-def _filled(engine: Engine, names: list[str]) -> str:
+def filled(engine: Engine, names: list[str]) -> str:
     """What a year leaves; returns a key of somebody who may see all of it."""
     migrate.upgrade(engine.url.render_as_string(hide_password=False))
     secret, at = keys.new_secret(), now()
