@@ -6,7 +6,7 @@ import csv
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -130,10 +130,12 @@ def make_held_back(
 ) -> Iterator[Callable[..., World]]:
     with ExitStack() as stack:
 
-        def make(old: str = "", new: str = "") -> World:
+        def make(old: str = "", new: str = "", evolving: Sequence[str] = ()) -> World:
             master, ledger, crm, billing = database(), database(), database(), tmp_path / "billing"
             config = tmp_path / "distributor.toml"
             text = CONFIG.format(master=master, ledger=ledger, broker=amqp_url, crm=crm, billing=billing)
+            for dataset in evolving:
+                text = text.replace(f'table = "{dataset}"', f'table = "{dataset}"\ndrift = "evolve"')
             config.write_text(text.replace(old, new) if old else text)
             settings = load_settings(config)
             sql(
