@@ -12,6 +12,7 @@ from distributor.errors import RefusedError, UsageError
 from distributor.ledger import audit, environments, releases, rollouts
 from distributor.ledger.engine import transaction
 from distributor.requests.contents import wanted_content
+from distributor.requests.taking import prepare
 from distributor.rollout.events import Aborted, MembersConfigured, Requested
 from distributor.rollout.state import Cause, Environment, Requirement, Rollout, RolloutState
 from distributor.settings import Settings
@@ -56,6 +57,7 @@ def request_rollout(
     What became of the request is in the rollout's state: it may be queued, or refused at once. Raises UsageError for
     an unknown environment, RefusedError when there is no such release, StoreError when its manifest is not there.
     """
+    prepare(engine, settings, store, environment, release)
     with transaction(engine) as conn:
         return ask(conn, settings, store, environment, release=release, cause=cause, by=by, reason=reason)
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
-from distributor.ledger import editions, releases, variants
+from distributor.ledger import editions, environments, releases, variants
+from distributor.ledger.engine import transaction
 from distributor.model.manifest import ZERO
 from distributor.publishing.editions import edition_of
 from distributor.requests.expectations import Content
 from distributor.settings import Settings
 from distributor.store.base import Store
 from distributor.store.editions import store_of
+from distributor.upkeep.collected import hold_on_to
 
 
 def plain_content(conn: Connection, settings: Settings, store: Store, environment: str, number: int) -> Content:
@@ -52,3 +54,21 @@ def is_foreign(conn: Connection, settings: Settings, store: Store, environment: 
         return False
     # In clear it takes nothing but releases and variants: what has no rows held back was an edition.
     return masked or rows == 0 or any(store.edition(version).holds(sha256) for version in editions.policies(conn))
+
+
+def prepare(engine: Engine, settings: Settings, store: Store, environment: str, release: int | None = None) -> None:
+    """Makes the editions that a request for a release (None: the newest) will need, where there are none yet: that may
+    take minutes, in which nobody should wait for the environment. Raises as `plain_content`."""
+    if settings.masking_of(environment) is None:
+        return
+    with transaction(engine) as conn:
+        newest = releases.head(conn)
+        if newest is None:
+            return
+        number = newest.number if release is None else release
+        hold_on_to(conn, store, number)
+        state = environments.read(conn, environment)
+        # The older one first, so that the newer one stands on it.
+        if state is not None and state.shown < number:
+            taken_content(conn, settings, store, environment, state.shown)
+        plain_content(conn, settings, store, environment, number)
