@@ -9,6 +9,8 @@ from fastapi.responses import RedirectResponse
 
 from distributor.access.roles import Act
 from distributor.requests import interventions, pins, promotion, rollouts
+from distributor.requests.calls import call_trigger
+from distributor.requests.verifications import begin_verification
 from distributor.web.backstage import AtHand
 from distributor.web.errors import InputError
 from distributor.web.pages.forms import Text, came_from, moment, said
@@ -119,6 +121,43 @@ def follow(
     """Ends its pin."""
     pins.follow(at_hand.engine, at_hand.settings, environment, by=who.name, reason=reason.strip())
     return _back(request, environment, f"{environment} follows new releases again.")
+
+
+@router.post("/verify")
+def verify(
+    request: Request,
+    at_hand: AtHand,
+    environment: str,
+    systems: Annotated[list[str] | None, Form()] = None,
+    reason: Text = "",
+    who: Caller = needs(Act.VERIFY),
+) -> RedirectResponse:
+    """Has every row read where it lies; that goes on beside this answer, for minutes."""
+    why = said(reason)
+    at_hand.verifier.admit()
+    try:
+        asked = begin_verification(
+            at_hand.engine, at_hand.settings, environment, systems=systems or (), by=who.name, reason=why
+        )
+    except BaseException:
+        at_hand.verifier.give_back()
+        raise
+    at_hand.verifier.go_on(at_hand.settings, at_hand.store, asked)
+    return _back(request, environment, f"What {', '.join(asked.systems)} of {environment} store is being verified.")
+
+
+@router.post("/call")
+def call(
+    request: Request,
+    at_hand: AtHand,
+    environment: str,
+    trigger: Annotated[str, Form(min_length=1, max_length=100)],
+    reason: Text = "",
+    who: Caller = needs(Act.CALL_TRIGGER),
+) -> RedirectResponse:
+    """Calls a trigger; a coordinator takes the call at once."""
+    call_trigger(at_hand.engine, at_hand.settings, environment, trigger, by=who.name, reason=said(reason))
+    return _back(request, environment, f"The trigger {trigger} of {environment} is called.")
 
 
 def _back(request: Request, environment: str, what: str) -> RedirectResponse:

@@ -48,6 +48,7 @@ def waiting(
         section="/letters",
         live=True,
         reads=reads,
+        clear=who.reads_clear,
         letters=found,
         every_letter=every,
         before=before,

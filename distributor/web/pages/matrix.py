@@ -18,6 +18,7 @@ from distributor.web.pages.trends import SHOWN, trends
 from distributor.web.security import Caller, needs
 
 if TYPE_CHECKING:
+    from distributor.settings import Settings
     from distributor.views.status import Status
 
 router = APIRouter()
@@ -40,12 +41,13 @@ def environments(request: Request, at_hand: AtHand, who: Caller = needs(Act.READ
         every="5s" if any(environment.rollout for environment in status.environments) else "30s",
         status=200,
         standing=status,
-        systems=_systems(status),
+        systems=_systems(at_hand.settings, status),
         by_system={e.environment: {member.system: member for member in e.members} for e in status.environments},
         trends=drawn,
     )
 
 
-def _systems(status: Status) -> list[str]:
-    """All systems, each once, in the order in which the environments name them."""
-    return list(dict.fromkeys(member.system for e in status.environments for member in e.members))
+def _systems(settings: Settings, status: Status) -> list[str]:
+    """All systems, each once, in the config's order; after them what the ledger knows and the config has no more."""
+    names = [system for e in status.environments for system in settings.environment(e.environment).systems]
+    return list(dict.fromkeys([*names, *(member.system for e in status.environments for member in e.members)]))

@@ -44,6 +44,7 @@ def plan(
         samples=[(system.system, table) for system in found.systems for table in system.tables if table.sample],
         missing=_missing(at_hand.settings, environment),
         button=button(found),
+        others=[name for name in who.environments if name != environment],
     )
 
 

@@ -35,9 +35,18 @@ def show(
     who: Caller = needs(Act.READ),
 ) -> HTMLResponse:
     """One product. `more`: the further columns of a key that has several."""
+    who.check_clear()
     parts = (key, *(more or ()))
     with transaction(at_hand.engine) as conn:
-        found = product(conn, at_hand.settings, at_hand.store, parts, dataset or None, limit=_CHANGES)
+        found = product(
+            conn,
+            at_hand.settings,
+            at_hand.store,
+            parts,
+            dataset or None,
+            limit=_CHANGES,
+            environments=who.scope,
+        )
     return page(
         request,
         who,
@@ -45,7 +54,7 @@ def show(
         section="/releases",
         key_text=" ".join(parts),
         product=found,
-        tables=[(row, _columns(row), _environments(row, who)) for row in found.rows],
+        tables=[(row, _columns(row), row.environments) for row in found.rows],
         sees=who.sees,
     )
 
@@ -54,7 +63,3 @@ def _columns(row: ProductRow) -> list[str]:
     """The row's columns in the newest release, and those that only an environment still has."""
     rows = [row.row, *(place.row for place in row.environments)]
     return [name for name in dict.fromkeys(name for found in rows if found for name in found) if name not in row.key]
-
-
-def _environments(row: ProductRow, who: Caller) -> list[object]:
-    return [place for place in row.environments if who.sees(place.environment)]

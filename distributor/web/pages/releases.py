@@ -61,11 +61,18 @@ def one(
     after: Annotated[int, Query(ge=0, le=_MOST)] = 0,
     who: Caller = needs(Act.READ),
 ) -> HTMLResponse:
-    """What a release changed: all of it, one dataset, or the row of one key (its columns with spaces between)."""
+    """What a release changed: all of it, one dataset, or the row of one key (its columns with spaces between).
+
+    Whoever is for masked environments only is told how many rows it changed, and no rows.
+    """
     parts = key.split() if key.strip() else []
     with transaction(at_hand.engine) as conn:
         record = known.release(conn, number)
-        found = changes(conn, at_hand.store, number, dataset=dataset or None, key=parts, limit=_ROWS, after=after)
+        found = (
+            changes(conn, at_hand.store, number, dataset=dataset or None, key=parts, limit=_ROWS, after=after)
+            if who.reads_clear
+            else None
+        )
     return page(
         request,
         who,

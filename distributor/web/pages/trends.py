@@ -19,12 +19,14 @@ SHOWN = 30
 
 @dataclass(frozen=True, slots=True)
 class Trends:
-    """Two drawings, oldest first, each with its newest value as text; empty where no rollout has gone online."""
+    """Two drawings, oldest first, each with its newest and its highest value as text."""
 
     everywhere: Markup
     everywhere_newest: str
+    everywhere_most: str
     skew: Markup
     skew_newest: str
+    skew_most: str
     rollouts: int
 
 
@@ -56,12 +58,14 @@ def trends(rollouts: Sequence[RolloutLine], published: Mapping[int, datetime]) -
             ),
         ),
         everywhere_newest=span(spans[-1]) if spans[-1] is not None else "–",
+        everywhere_most=span(timedelta(seconds=max(known))) if known else "–",
         skew=trend(
             [line.skew_ms for line in told],
             [f"{_named(line)}: {line.skew}" for line in told],
             told=_summary("skew", [f"{value:.1f} ms" for value in _ends(skews)]),
         ),
         skew_newest=told[-1].skew,
+        skew_most=f"{max(skews):.1f} ms" if skews else "–",
         rollouts=len(told),
     )
 

@@ -9,6 +9,7 @@ from functools import lru_cache
 from jinja2 import Environment
 from markupsafe import Markup, escape
 
+from distributor.views.members import LoadPart
 from distributor.views.wording import SHORT, count, span, stamp
 
 _SHAPES = {
@@ -92,12 +93,13 @@ def clock(at: datetime | None) -> Markup:
     )
 
 
-def since(at: datetime | None, now: datetime) -> Markup:
-    """How long something lasts, with its beginning for whoever wants it exactly."""
+def since(at: datetime | None, now: datetime, *, rough: bool = False) -> Markup:
+    """How long something lasts, with its beginning for whoever wants it exactly. `rough`: in its largest unit alone."""
     if at is None:
         return Markup("")
+    lasts = span(now - at)
     return Markup('<time class="nowrap" datetime="{}" title="since {} UTC">{}</time>').format(
-        at.isoformat(), stamp(at), span(now - at)
+        at.isoformat(), stamp(at), " ".join(lasts.split()[:2]) if rough else lasts
     )
 
 
@@ -106,6 +108,11 @@ def number(value: int | float | None) -> str:
     if value is None:
         return "–"
     return f"{value:,}" if isinstance(value, int) else f"{value:,.0f}"
+
+
+def share(load: LoadPart) -> str:
+    """How much of a load is done."""
+    return f"{100 * load.rows_done / load.rows_total:.0f} %" if load.rows_total else "–"
 
 
 def seconds(value: float | None) -> str:
@@ -145,6 +152,7 @@ def install(environment: Environment) -> None:
         span=span,
         number=number,
         seconds=seconds,
+        share=share,
         value=value,
         key=key,
         plainly=plainly,

@@ -73,9 +73,14 @@ class Caller:
         """The environment that a list is asked for, if any. Raises NotThereError."""
         return None if environment is None else self.known(environment)
 
+    @property
+    def reads_clear(self) -> bool:
+        """Whether it may read rows in clear: it is for all environments, or for one that is not masked."""
+        return self.clear or not self.scope
+
     def check_clear(self) -> None:
         """Raises ForbiddenError for a key that is for masked environments only: it reads no rows in clear."""
-        if self.scope and not self.clear:
+        if not self.reads_clear:
             raise ForbiddenError(
                 f"the key of {self.name} is for environments whose data is masked",
                 where="access",
