@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from sqlalchemy import Engine
@@ -16,6 +17,7 @@ from distributor.ledger import environments, locks, refresh_requests
 from distributor.ledger.engine import transaction
 from distributor.ledger.refresh_requests import RefreshRequest, RequestState
 from distributor.requests import closures, refreshing
+from distributor.requests.taking import prepare
 from distributor.rollout.state import Environment
 from distributor.settings import Settings
 from distributor.store.base import Store
@@ -98,8 +100,14 @@ class DeskWork:
     def drive(self, environment: str) -> None:
         """Does what is to be done for its refresh requests."""
         with transaction(self._engine) as conn:
-            if not refresh_requests.waiting_line(conn, environment):
-                return
+            line = refresh_requests.waiting_line(conn, environment)
+        if not line:
+            return
+        if line[0].state is RequestState.WAITING:
+            # What cannot be had is said when it is asked for.
+            with suppress(DistributorError):
+                prepare(self._engine, self._settings, self._store, environment, line[0].release)
+        with transaction(self._engine) as conn:
             before = environments.read(conn, environment) or Environment(environment)
             resets = self._reset is not None
             to_reset = refreshing.advance(conn, self._settings, self._store, environment, resets=resets)

@@ -12,6 +12,7 @@ from distributor.ledger import doubts, environments, variants, verifications
 from distributor.ledger.engine import transaction
 from distributor.model.manifest import ZERO
 from distributor.requests.rollouts import ask
+from distributor.requests.taking import prepare
 from distributor.rollout.state import Cause, Environment, RolloutState
 from distributor.settings import Settings
 from distributor.store.base import Store
@@ -30,6 +31,9 @@ def promote(engine: Engine, settings: Settings, store: Store, source: str, targe
     settings.environment(target)
     if source == target:
         raise UsageError(f"{source} cannot be promoted to itself", where="promote", mend="Name two environments.")
+    with transaction(engine) as conn:
+        release = proven(conn, source)
+    prepare(engine, settings, store, target, release)
     with transaction(engine) as conn:
         release = proven(conn, source)
         wanted = ask(

@@ -19,6 +19,7 @@ from distributor.ledger import audit, environments, refresh_requests, releases, 
 from distributor.ledger.engine import transaction
 from distributor.ledger.refresh_requests import RefreshRequest, RequestState
 from distributor.requests.rollouts import ask, configured, known_systems, refuse_split
+from distributor.requests.taking import prepare
 from distributor.rollout.events import Aborted
 from distributor.rollout.state import Cause, Environment, Rollout, RolloutState
 from distributor.settings import Settings
@@ -55,6 +56,9 @@ def request(
     if release is not None and as_of is not None:
         raise UsageError("a release and a time exclude each other", where="refresh", mend="Name one of them.")
     known_systems(settings, environment, systems)
+    with transaction(engine) as conn:
+        wanted = _wanted(conn, store, release, as_of)
+    prepare(engine, settings, store, environment, wanted)
     with transaction(engine) as conn:
         state = configured(conn, settings, environment)
         number = _wanted(conn, store, release, as_of)

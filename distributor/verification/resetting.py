@@ -22,6 +22,7 @@ from distributor.ledger.refresh_requests import RefreshRequest, RequestState
 from distributor.model.manifest import ZERO
 from distributor.requests import refreshing, verifications
 from distributor.requests.rollouts import configured
+from distributor.requests.taking import prepare
 from distributor.requests.verifications import Asked
 from distributor.rollout.state import Cause, Environment, Requirement
 from distributor.settings import Settings
@@ -104,6 +105,7 @@ def _begin(engine: Engine, settings: Settings, store: Store, request: RefreshReq
 def _go_on(engine: Engine, settings: Settings, store: Store, request: RefreshRequest, findings: Findings) -> None:
     with transaction(engine) as conn:
         target = _target(conn, request)
+    prepare(engine, settings, store, request.environment, target)
     wanted = plan(findings)
     lists = _lists(engine, settings, store, findings, wanted, target)
     with transaction(engine) as conn:
