@@ -61,7 +61,7 @@ keep_previous = "0s"
 adapter = "sqlite"
 url = "sqlite:///{directory}/prod.db"
 [environments.uat]
-masking = "test"
+{masking}
 audit = "never"
 keep_previous = "{keep_previous}"
 [environments.uat.systems.crm]
@@ -114,8 +114,9 @@ class World:
         return self.directory / "distributor.toml"
 
     def written(self, **other: str) -> str:
-        known = {**self.urls, "directory": str(self.directory), "store": "store", "secret": SECRET, "cost": "token"}
-        return CONFIG.format(**{**known, "keep_previous": self.keep_previous, **other})
+        known = {**self.urls, "directory": str(self.directory), "keep_previous": self.keep_previous}
+        usual = {"store": "store", "secret": SECRET, "cost": "token", "masking": 'masking = "test"'}
+        return CONFIG.format(**{**known, **usual, **other})
 
     def __call__(self, *words: object, code: int = 0) -> Ran:
         ran = self.run(*words, "--config", self.config)

@@ -86,3 +86,24 @@ products = {sku = "token"}
     findings = world.json("check")["findings"]
     notes = [one["found"] for one in findings if one["part"] == "uat" and "in clear" in one["found"]]
     assert notes == ["in clear here: products.sku (masked under other)"]
+
+
+def test_an_environment_begins_to_be_masked_and_ends_to_be(make_masked: Callable[..., World]) -> None:
+    world = make_masked(consumers=("uat.crm", "uat.pos"))
+    world.restart(masking="")
+    world.deploy("uat")
+    clear = "SELECT id::text, name, phone, note FROM suppliers"
+    assert world.asked("crm", clear) == world.asked("master", clear)
+    world.release("UPDATE suppliers SET phone = '0999-7654321' WHERE id = 734100003")
+    world.restart()
+    assert world.json("plan", "uat")["different"] is True
+    world.deploy("uat")
+    world.settled("uat")
+    check(world)
+    world.restart(masking="")
+    world.release("UPDATE suppliers SET phone = '0999-7777777' WHERE id = 734100004")
+    world.deploy("uat")
+    assert world.asked("crm", clear) == world.asked("master", clear)
+    assert world.json("verify", "uat")["different"] is False
+    world("rollback", "uat", "--reason", "back")
+    assert ("734100003", "0999-7654321") in world.asked("crm", "SELECT id::text, phone FROM suppliers")
