@@ -37,7 +37,7 @@ def since(conn: Connection, seq: int, limit: int = 500) -> list[EventRecord]:
 
 def newest(conn: Connection) -> int:
     """The number of the newest event; 0 when there never was one."""
-    return int(conn.execute(select(func.coalesce(func.max(table.c.seq), 0))).scalar_one())
+    return conn.execute(select(table.c.seq).order_by(table.c.seq.desc()).limit(1)).scalar() or 0
 
 
 def purge(conn: Connection, before: datetime) -> int:
