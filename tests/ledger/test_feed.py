@@ -266,3 +266,21 @@ def test_an_empty_feed_is_purged_too(ledger: Engine) -> None:
     with transaction(ledger) as conn:
         assert events.purge(conn, AT) == 0
         assert (events.newest(conn), events.since(conn, 0)) == (0, [])
+
+
+def test_the_next_number_costs_the_same_however_long_the_feed_is(ledger: Engine, ledger_url: str) -> None:
+    """Also in a session that made its plans while the tables were empty, and known to be."""
+    with plain(ledger_url) as conn:
+        conn.execute("VACUUM ANALYZE ledger.events, ledger.audit_chain")
+        conn.execute(
+            "INSERT INTO ledger.audit (at, who, what, why) SELECT now(), 'w', 'x', '' FROM generate_series(1, 500)"
+        )
+        conn.execute("SELECT pg_stat_force_next_flush()")
+        conn.execute("SELECT 1")
+    with plain(ledger_url) as conn:
+        read = conn.execute(
+            "SELECT indexrelname, idx_tup_read FROM pg_stat_user_indexes"
+            " WHERE indexrelname IN ('events_pkey', 'audit_chain_pkey') ORDER BY 1"
+        ).fetchall()
+    assert [name for name, _ in read] == ["audit_chain_pkey", "events_pkey"]
+    assert all(499 <= tuples <= 1_000 for _, tuples in read), read
