@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 from pydantic import Field, model_validator
 
+from distributor.masking.policy import Method, Policy
 from distributor.settings.durations import Duration
 from distributor.settings.section import Section
 from distributor.telemetry.clock import now
@@ -114,3 +115,10 @@ class MaskingPolicy(Section):
         " digits in the same places; fixed: one text for all; null: nothing",
         min_length=1,
     )
+
+    def named(self, name: str) -> Policy:
+        """As masking has it, under its name in the config."""
+        columns = {
+            dataset: {column: Method(how) for column, how in masked.items()} for dataset, masked in self.columns.items()
+        }
+        return Policy(name, self.secret, columns)

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from distributor.errors import ConfigError
 from distributor.mapping.expressions import quoted
 from distributor.mapping.tables import ColumnMapping, SystemMapping, TableMapping
-from distributor.masking.policy import Method, Policy
+from distributor.masking.policy import Policy
 from distributor.model.dataset import TypeText
 from distributor.rollout.state import Requirement, Timing
 from distributor.settings.desk import Approvals, MaskingPolicy, Trigger, WebSettings, Window
@@ -324,12 +324,7 @@ class Settings(Section):
 
     def policy(self, name: str) -> Policy:
         """A masking policy of the config, by its name."""
-        written = self.masking[name]
-        columns = {
-            dataset: {column: Method(how) for column, how in masked.items()}
-            for dataset, masked in written.columns.items()
-        }
-        return Policy(name, written.secret, columns)
+        return self.masking[name].named(name)
 
     @property
     def policies_in_use(self) -> tuple[Policy, ...]:
