@@ -8,7 +8,7 @@ from datetime import datetime
 from distributor.rollout.commands import Settle
 from distributor.rollout.events import RefusalReason, Refused, Settled, Tick
 from distributor.rollout.state import Cause, Environment, Requirement, RolloutState, Settlement
-from distributor.rollout.step import Step
+from distributor.rollout.step import Step, answer_of
 
 
 def settle(step: Step, event: Tick) -> Step:
@@ -16,7 +16,7 @@ def settle(step: Step, event: Tick) -> Step:
     state = step.state
     if state.settlement is None:
         due_at = settles_at(state)
-        if due_at is None or event.at < due_at:
+        if due_at is None or event.at < due_at or _somebody_catches_up(state, event.at):
             return step
         step = step.new_epoch(event.fresh_id)
         begun = Settlement(event.fresh_id, step.state.epoch, state.shown, due_at)
@@ -36,6 +36,26 @@ def settles_at(state: Environment) -> datetime | None:
         return None
     # A repair goes to what is shown: its old slots hold no previous release, but what was found altered.
     return last.ended_at if last.cause is Cause.REPAIR else last.ended_at + last.timing.keep_previous
+
+
+def _somebody_catches_up(state: Environment, at: datetime) -> bool:
+    """Whether an optional member still loads what is online: a settlement would cut it off under its new epoch.
+
+    It is waited for as long as a rollout would wait, while it is heard of, and unless it has said that it cannot.
+    """
+    last = state.last
+    if last is None or last.ended_at is None or at >= last.ended_at + last.timing.stage_deadline:
+        return False
+    since = at - last.timing.heard_within
+    return any(
+        member.requirement is Requirement.OPTIONAL
+        and member.shows != state.shown
+        and not answer_of(last, name).refusal
+        and member.heard_at is not None
+        and member.heard_at >= since
+        for name in last.optional
+        if (member := state.members.get(name))
+    )
 
 
 def settled(step: Step, event: Settled | Refused) -> Step:

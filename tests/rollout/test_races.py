@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -21,7 +22,7 @@ from distributor.rollout.events import (
 )
 from distributor.rollout.member import Load, Reply, ReplyKind, Wait
 from distributor.rollout.member_row import MemberRow
-from distributor.rollout.state import Cause, Requirement, RolloutState
+from distributor.rollout.state import Cause, Requirement, RolloutState, Timing
 from tests.rollout.transcript import START, Transcript, identity
 
 
@@ -531,3 +532,35 @@ def test_a_new_member_joins_by_the_next_rollout_and_is_not_asked_for_ever() -> N
     world.online(2)
     assert world.state.members["c"].shows == 2
     assert world.state.members["c"].requirement is Requirement.REQUIRED
+
+
+def test_a_settlement_waits_for_an_optional_member_that_still_loads() -> None:
+    world = Transcript.of("a", optional="o")
+    at_once = Timing(flip_lead=timedelta(0), keep_previous=timedelta(0))
+    world.request(1, timing=at_once)
+    world.tick()
+    world.do(world.last(Stage, "a"))
+    world.tick()
+    world.do(world.last(Flip, "a"))
+    assert world.state.shown == 1
+    late = world.answer(world.last(Stage, "o"))
+    world.hello("o")
+    world.tick(seconds=1)
+    assert world.state.settlement is None
+    world.feed(late)
+    world.do(world.last(Flip, "o"))
+    world.tick()
+    assert world.rows["o"].online.identity == identity(1)
+    assert world.state.settlement is not None
+
+
+def test_a_settlement_does_not_wait_for_an_optional_member_that_is_silent() -> None:
+    world = Transcript.of("a", optional="o")
+    world.request(1, timing=Timing(flip_lead=timedelta(0), keep_previous=timedelta(0)))
+    world.tick()
+    world.do(world.last(Stage, "a"))
+    world.tick()
+    world.do(world.last(Flip, "a"))
+    world.hello("o")
+    world.tick(seconds=16)
+    assert world.state.settlement is not None
