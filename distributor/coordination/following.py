@@ -193,7 +193,7 @@ class Following:
         )
 
     def _tries(self, conn: Connection, environment: str, release: int) -> Tries:
-        failed = rollouts.failed_tries(conn, environment, release)
+        failed = rollouts.failed_tries(conn, [environment], release)[environment]
         again_at = failed.newest + pause_after(failed.count) if failed.newest else None
         failure = self._failures.get(environment)
         if failure and failure.release == release and (again_at is None or failure.again_at > again_at):

@@ -134,18 +134,23 @@ def newest_ended_of(conn: Connection, environments: Collection[str]) -> dict[str
     return {name: _record(name, body).rollout for name, body in rows}
 
 
-def failed_tries(conn: Connection, environment: str, release: int) -> FailedTries:
-    """How often a release was tried in vain here, whoever asked for it."""
+def failed_tries(conn: Connection, environments: Collection[str], release: int) -> dict[str, FailedTries]:
+    """Environment → how often a release was tried in vain there, whoever asked for it."""
     query = select(
-        func.count(), func.max(table.c.ended_at), func.bool_or(table.c.outcome.startswith(CALLED_OFF))
+        table.c.environment,
+        func.count(),
+        func.max(table.c.ended_at),
+        func.bool_or(table.c.outcome.startswith(CALLED_OFF)),
     ).where(
-        table.c.environment == environment,
+        table.c.environment.in_(list(environments)),
         table.c.release == release,
         table.c.ended_at.is_not(None),
         table.c.state.not_in([RolloutState.ONLINE.value, RolloutState.SUPERSEDED.value]),
     )
-    count, newest, called_off = conn.execute(query).one()
-    return FailedTries(count, newest, bool(called_off))
+    found = dict.fromkeys(environments, FailedTries(0, None, called_off=False))
+    for environment, count, newest, called_off in conn.execute(query.group_by(table.c.environment)):
+        found[environment] = FailedTries(count, newest, bool(called_off))
+    return found
 
 
 def rollouts(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, func, insert, select
 
 from distributor.ledger.rollouts import known
 from distributor.ledger.tables import timeline as table
@@ -95,13 +95,12 @@ def entries(
     return [TimelineRecord(*row) for row in reversed(rows)]
 
 
-def newest(conn: Connection, environment: str, kind: str) -> TimelineRecord | None:
-    """The newest entry of a kind; None when there is none."""
-    query = select(*(table.c[name] for name in TimelineRecord.__dataclass_fields__)).where(
-        table.c.environment == environment, table.c.kind == kind
-    )
-    row = conn.execute(query.order_by(table.c.id.desc()).limit(1)).one_or_none()
-    return TimelineRecord(*row) if row else None
+def newest(conn: Connection, environments: Collection[str], kind: str) -> dict[str, TimelineRecord]:
+    """Environment → its newest entry of a kind; those that have none are left out."""
+    ids = select(func.max(table.c.id)).where(table.c.environment.in_(list(environments)), table.c.kind == kind)
+    query = select(table.c.environment, *(table.c[name] for name in TimelineRecord.__dataclass_fields__))
+    rows = conn.execute(query.where(table.c.id.in_(ids.group_by(table.c.environment))))
+    return {environment: TimelineRecord(*row) for environment, *row in rows}
 
 
 def _of_environment(before: Environment, after: Environment) -> Iterator[Entry]:

@@ -54,6 +54,18 @@ def rows(conn: Connection, environment: str) -> dict[str, RuleRow]:
     }
 
 
+def waits(conn: Connection, environments: Collection[str]) -> dict[str, str]:
+    """Environment → what its rules wait for before they ask, as in `waits for quiet until 14:02:15 UTC`."""
+    told = rules.c.detail["waits"].astext
+    query = select(rules.c.environment, told).where(
+        rules.c.environment.in_(list(environments)), told.startswith("waits ")
+    )
+    found: dict[str, list[str]] = {}
+    for environment, wait in conn.execute(query.order_by(rules.c.environment, rules.c.name)):
+        found.setdefault(environment, []).append(wait)
+    return {environment: "; ".join(all_) for environment, all_ in found.items()}
+
+
 def put(conn: Connection, row: RuleRow) -> None:
     """Remembers what a rule decided."""
     values = {name: getattr(row, name) for name in RuleRow.__dataclass_fields__}

@@ -99,13 +99,14 @@ def _facts(conn: Connection, chosen: Mapping[str, Environment], head: ReleaseRec
         found.get(doubt.environment, {}).get(doubt.system, []).append(doubt)
     stalled = stalls.latest_of(conn, chosen)
     ended = rollouts.newest_ended_of(conn, chosen)
+    lagging = not_followed(conn, chosen.values(), head) if head else {}
     held = variants.held_back_of(conn, {name: state.shown for name, state in chosen.items()})
     return {
         name: Facts(
             loads=loads[name],
             stalls=stalled.get(name, {}),
             doubts=found[name],
-            not_followed=not_followed(conn, state, head) if head else None,
+            not_followed=lagging.get(name),
             last_ended=ended.get(name),
             held_back=held.get(name, 0),
         )

@@ -86,6 +86,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
         schemas.pop(unused, None)
     problem = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas |= {**problem.pop("$defs"), "Problem": problem}
+    document["components"]["responses"] = {str(status): _problem(status) for status in _PROBLEMS}
     needs = {context.operation_id: need_of(context) for context in iter_route_contexts(app.routes) if _told(context)}
     for operation in _operations(document):
         _complete(operation, known=needs[operation["operationId"]] is not None)
@@ -142,7 +143,7 @@ def _complete(operation: dict[str, Any], *, known: bool) -> None:
         fails -= {412}
     answers = operation["responses"]
     answers.pop("422", None)
-    answers |= {str(status): _problem(status) for status in sorted(fails)}
+    answers |= {str(status): {"$ref": f"#/components/responses/{status}"} for status in sorted(fails)}
     if "if-none-match" in given:
         answers["304"] = {"description": "It is as it was known."}
         answers["200"].setdefault("headers", {})["ETag"] = _header("Its version.")

@@ -41,7 +41,7 @@ def number(after: str | None) -> int | None:
     match _read(after):
         case None:
             return None
-        case [int(found)] if 0 <= found < 2**63:
+        case [int(found)] if not isinstance(found, bool) and 0 <= found < 2**63:
             return found
     raise _no_place()
 

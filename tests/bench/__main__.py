@@ -17,6 +17,7 @@ from statistics import median
 from rich.console import Console
 
 from tests.bench import (
+    api,
     deltas,
     dirty,
     events,
@@ -37,7 +38,7 @@ from tests.bench.page import page
 from tests.bench.report import Report
 
 USUAL = ("deltas", "growth", "skew", "memory", "rollback")
-PARTS = (*USUAL, "mapping", "loaders", "laggard", "flips", "proof", "triggers", "dirty", "events", "page")
+PARTS = (*USUAL, "mapping", "loaders", "laggard", "flips", "proof", "triggers", "dirty", "events", "page", "api")
 _ON_THE_SIX = {"deltas", "growth", "skew", "memory"}
 FULL, QUICK = 1_000_000, 20_000
 ROLLBACK_SHARE = 10
@@ -102,6 +103,8 @@ class Bench:
             self.report.events = events.measure(self.directory / "events", self.sizes.commits, self.say)
         if "page" in self.parts:
             self.report.page = matrix.measure(self.directory / "page", self.say)
+        if "api" in self.parts:
+            self.report.api = api.measure(self.directory / "api", self.say)
         self.report.seconds = round(time.monotonic() - self._begun, 1)
         return self.report
 

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from distributor.cli.layout import grid
 from tests.bench import deltas
+from tests.bench.api import Api
 from tests.bench.deltas import Delta
 from tests.bench.dirty import Dirty
 from tests.bench.events import Events
@@ -47,6 +48,7 @@ class Report:
     dirty: Dirty | None = None
     events: Events | None = None
     page: Matrix | None = None
+    api: Api | None = None
     publisher_rss_mb: float | None = None
     consumer_rss_mb: float | None = None
     seconds: float = 0.0
@@ -79,6 +81,7 @@ class Report:
             "dirty": self.dirty and asdict(self.dirty),
             "events": self.events and asdict(self.events),
             "page": self.page and asdict(self.page),
+            "api": self.api and asdict(self.api),
             "publisher_rss_mb": self.publisher_rss_mb,
             "consumer_rss_mb": self.consumer_rss_mb,
             "machine": machine(),
@@ -137,6 +140,7 @@ class Report:
             self.dirty,
             self.events,
             self.page,
+            self.api,
         ):
             if part:
                 yield from part.figures()

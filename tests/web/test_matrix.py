@@ -119,11 +119,16 @@ def routes(estate: Lived) -> dict[str, tuple[str, str]]:
     return found
 
 
-def ask(estate: Lived, operation: str, secret: str | None) -> int:
-    """The status of the answer to a request that would do."""
+def request(estate: Lived, operation: str, secret: str | None) -> Any:
+    """The answer to a request that would do."""
     line, (method, path) = MATRIX[operation], routes(estate)[operation]
     names = {**estate.ids, "environment": line.where, **line.path}
-    answer = estate.client(secret).request(method, path.format(**names), json=line.body, params=line.query)
+    return estate.client(secret).request(method, path.format(**names), json=line.body, params=line.query)
+
+
+def ask(estate: Lived, operation: str, secret: str | None) -> int:
+    """Its status."""
+    answer = request(estate, operation, secret)
     assert "Traceback" not in answer.text
     if answer.status_code >= 400:
         assert answer.headers["Content-Type"] == "application/problem+json", operation

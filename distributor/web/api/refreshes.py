@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
 from pydantic import ConfigDict, Field
 from sqlalchemy import Connection, Engine
 
@@ -62,7 +64,7 @@ def refresh_requests(
     response: Response,
     backstage: AtHand,
     environment: OfEnvironment = None,
-    open: bool = False,
+    open_: Annotated[bool, Query(alias="open", description="Only those that are not over.")] = False,
     limit: Limit = 50,
     after: After = None,
     who: Caller = needs(Act.READ),
@@ -73,7 +75,7 @@ def refresh_requests(
             conn,
             backstage.settings,
             who.one(environment),
-            only_open=open,
+            only_open=open_,
             limit=limit + 1,
             before=paging.moment(after),
             among=who.environments,
