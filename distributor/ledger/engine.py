@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from psycopg import errors as postgres
 from sqlalchemy import URL, Connection, Engine, create_engine
@@ -68,6 +69,10 @@ class JoinedEngine(Engine):
         """A savepoint."""
         with self._joined.begin_nested():
             yield self._joined
+
+    def execution_options(self, **opt: Any) -> JoinedEngine:  # type: ignore[override]
+        """Itself: how the transaction goes on was decided when it began."""
+        return self
 
     def connect(self) -> Connection:
         """There is no connection beside the transaction's own. Raises TypeError."""

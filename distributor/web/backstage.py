@@ -24,6 +24,8 @@ class Backstage:
 
     def __post_init__(self) -> None:
         self.verifier = Verifier(self.engine)
+        # Asking who somebody is is one statement: it needs no transaction around it.
+        self.asking = self.engine.execution_options(isolation_level="AUTOCOMMIT")
 
     @cached_property
     def store(self) -> Store:

@@ -132,7 +132,7 @@ def caller(request: Request, backstage: Backstage, shown: Shown) -> Caller:
     """Whoever asks. Raises UnauthenticatedError; ForbiddenError for what another site has sent."""
     at = now()
     session: Session | None = None
-    with transaction(backstage.engine) as conn:
+    with transaction(backstage.asking) as conn:
         if shown.key is not None:
             key = keys.shown(conn, shown.key, at)
         else:
