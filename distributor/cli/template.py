@@ -14,17 +14,9 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from distributor.settings.models import (
-    Broker,
-    Dataset,
-    EnvironmentSettings,
-    Ledger,
-    Master,
-    MemberSettings,
-    StoreSettings,
-    TableSettings,
-    Telemetry,
-)
+from distributor.settings.environments import EnvironmentSettings, MemberSettings
+from distributor.settings.models import Broker, Dataset, Ledger, Master, StoreSettings, Telemetry
+from distributor.settings.systems import TableSettings
 
 PASSWORD = "password"  # noqa: S105 - a place to fill in
 _INTRODUCTION = """\

@@ -24,7 +24,7 @@ def _duration(value: object) -> object:
 
 
 def _write_duration(value: timedelta) -> str:
-    return f"{value.total_seconds():g}s"
+    return f"{value.total_seconds():.6f}".rstrip("0").rstrip(".") + "s"
 
 
 Duration = Annotated[

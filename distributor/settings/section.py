@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+NAME = r"^[a-z][a-z0-9_-]{0,39}$"
+
+
+Name = Annotated[str, Field(pattern=NAME)]
 
 
 class Section(BaseModel):

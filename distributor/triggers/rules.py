@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from distributor.rollout.state import Cause
 from distributor.settings.desk import Trigger
-from distributor.settings.models import EnvironmentSettings
+from distributor.settings.environments import EnvironmentSettings
 from distributor.triggers.cron import came, next_time
 from distributor.triggers.facts import Facts, Memory
 from distributor.triggers.follow import hindrance, lags

@@ -11,7 +11,7 @@ import pytest
 
 from distributor.errors import SchemaError
 from distributor.model.manifest import Counts
-from distributor.settings.models import Dataset, SystemSettings
+from distributor.settings import Dataset, SystemSettings
 from distributor.store.compose import net_delta
 from distributor.store.ways import Ways
 from tests.capture.master import install_capture, journal

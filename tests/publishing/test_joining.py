@@ -11,7 +11,8 @@ from distributor.errors import ConfigError
 from distributor.mapping.compiled import compile_system
 from distributor.model.certificate import certify
 from distributor.model.manifest import Counts
-from distributor.settings.models import ColumnSettings, Dataset, SystemSettings, TableSettings
+from distributor.settings import Dataset, SystemSettings
+from distributor.settings.systems import ColumnSettings, TableSettings
 from tests.capture.master import datasets, install_capture
 from tests.publishing.estate import Estate, Rows, texts
 

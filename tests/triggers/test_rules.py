@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distributor.rollout.state import Cause, Environment, RolloutState
+from distributor.settings import EnvironmentSettings
 from distributor.settings.desk import Trigger
-from distributor.settings.models import EnvironmentSettings
 from distributor.triggers.facts import Call, Facts, Memory, Newest, Tries, Unshown
 from distributor.triggers.rules import FOLLOW, Verdict, could_not, decide, judge, rules_of
 from distributor.triggers.wording import in_words, span

@@ -12,8 +12,8 @@ from sqlalchemy import Engine
 
 from distributor.ledger.engine import ledger_engine, transaction
 from distributor.publishing.editions import edition_of
+from distributor.settings import EnvironmentSettings, MemberSettings, Settings, StoreSettings
 from distributor.settings.desk import MaskingPolicy
-from distributor.settings.models import EnvironmentSettings, MemberSettings, Settings, StoreSettings
 from distributor.store.bases import base_of
 from distributor.store.directory import DirectoryStore
 from distributor.store.ways import Ways
