@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import uvicorn
 
@@ -15,6 +16,7 @@ from distributor.telemetry.logs import logger
 from distributor.web.app import create_app
 
 _PATIENCE_SECONDS = 5
+_BACKLOG = 1024
 _log = logger("web")
 
 
@@ -67,8 +69,7 @@ def _listening(listen: str) -> Iterator[socket.socket]:
     host = host.strip("[]")
     try:
         found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, _, _, _, address = found[0]
-        listener = socket.create_server(address, family=family, backlog=1024)
+        listener = _listener(*found[0])
     except PermissionError as error:
         raise ConfigError(
             f"{listen} cannot be listened on: {error.strerror}", where="web.listen", mend="Take a port above 1023."
@@ -83,6 +84,20 @@ def _listening(listen: str) -> Iterator[socket.socket]:
         ) from error
     with listener:
         yield listener
+
+
+def _listener(family: int, kind: int, protocol: int, _: str, address: Any) -> socket.socket:
+    # With its protocol said: asyncio sends at once on such connections only, and an answer in two parts would else wait
+    # 40 ms for the acknowledgement of the first.
+    listener = socket.socket(family, kind, protocol or socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
 
 
 def _address(listener: socket.socket) -> str:

@@ -131,7 +131,8 @@ def _bare(ready: Callable[[str], None]) -> None:
     async def hello(_: Request) -> JSONResponse:
         return JSONResponse({"hello": "world"})
 
-    listener = socket.create_server(("127.0.0.1", 0))
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
     ready(f"http://127.0.0.1:{listener.getsockname()[1]}")
     config = uvicorn.Config(Starlette(routes=[Route("/", hello)]), access_log=False, log_config=None, ws="none")
     uvicorn.Server(config).run([listener])

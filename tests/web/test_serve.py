@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import threading
 from collections.abc import Iterator
@@ -54,11 +55,29 @@ def test_it_answers_and_says_nothing_of_itself(settings: Settings) -> None:
         assert "server" not in answer.headers
         assert client.get("/v1/openapi.json").status_code == 200
         assert "X-Content-Type-Options" in client.get("/static/../../settings/models.py").headers
+        _sends_at_once(client, address)
         for path in ("/static/..%2f..%2fapp.py", "/static/%2e%2e/app.py", "/static//etc/passwd", "/static/%00"):
             found = client.get(path)
             assert found.status_code == 404, path
             assert "create_app" not in found.text
             assert "root:" not in found.text
+
+
+def _sends_at_once(client: httpx2.Client, address: str) -> None:
+    """Its end of a connection has TCP_NODELAY: it is found among the sockets of this process by the client's port."""
+    stream = client.get("/v1/me").extensions["network_stream"]
+    mine = stream.get_extra_info("socket").getsockname()
+    [theirs] = [one for one in gc.get_objects() if _is_peer(one, mine)]
+    assert theirs.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+def _is_peer(one: object, mine: object) -> bool:
+    if type(one) is not socket.socket or one.fileno() < 0:
+        return False
+    try:
+        return bool(one.getpeername() == mine)
+    except OSError:
+        return False
 
 
 def test_a_stream_does_not_keep_it_from_stopping(settings: Settings) -> None:
