@@ -23,15 +23,9 @@ from distributor.model.dataset import DatasetSchema
 from distributor.model.manifest import Manifest
 from distributor.publishing.editions import edition_of
 from distributor.settings.desk import MaskingPolicy
-from distributor.settings.models import (
-    ColumnSettings,
-    Dataset,
-    EnvironmentSettings,
-    MemberSettings,
-    Settings,
-    SystemSettings,
-    TableSettings,
-)
+from distributor.settings.environments import EnvironmentSettings, MemberSettings
+from distributor.settings.models import Dataset, Settings
+from distributor.settings.systems import ColumnSettings, SystemSettings, TableSettings
 from distributor.store.bases import base_of
 from distributor.store.chain import walk
 from distributor.store.compose import net_delta

@@ -21,15 +21,9 @@ from distributor.ledger.quarantine import HeldRow
 from distributor.model.manifest import Manifest
 from distributor.requests.contents import wanted_content
 from distributor.rollout.state import Cause, Member, Requirement, Rollout, RolloutState, Timing
-from distributor.settings.models import (
-    ColumnSettings,
-    Dataset,
-    EnvironmentSettings,
-    MaskingPolicy,
-    MemberSettings,
-    SystemSettings,
-    TableSettings,
-)
+from distributor.settings.environments import EnvironmentSettings, MemberSettings
+from distributor.settings.models import Dataset, MaskingPolicy
+from distributor.settings.systems import ColumnSettings, SystemSettings, TableSettings
 from distributor.store.editions import store_of
 from distributor.telemetry.clock import new_id, now
 from distributor.views.comparison import Comparison, comparison
