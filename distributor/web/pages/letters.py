@@ -80,9 +80,10 @@ def handle(
     who: Caller = needs(Act.HANDLE_QUARANTINE, in_body=True),
 ) -> RedirectResponse:
     """One row: read and judged again (`retry`), or let out as it is (`release`)."""
-    everywhere = environment == EVERYWHERE
-    who.check(Act.HANDLE_QUARANTINE, None if everywhere else environment)
-    why, releasing = said(reason), action == "release"
+    everywhere, releasing = environment == EVERYWHERE, action == "release"
+    # What is released goes out to every environment, whichever one the form names.
+    who.check(Act.HANDLE_QUARANTINE, None if everywhere or releasing else environment)
+    why = said(reason)
     with transaction(at_hand.engine) as conn:
         rows = chosen(
             conn, environment=None if everywhere else environment, dataset=dataset, key=key, releasing=releasing

@@ -14,6 +14,10 @@ from tests.web.pages.test_empty import browser
 
 EVIL = "<script>alert('x')</script>\"'&"
 AUDIT = text("SELECT who, what, why, environment FROM ledger.audit ORDER BY id")
+HELD = text(
+    'INSERT INTO ledger.quarantine (environment, dataset, key, system, "table", "column", value, why, release, since)'
+    " VALUES ('*', 'products', ARRAY['4711'], '', 'products', 'price', '-1', 'fails a rule', 1, now())"
+)
 
 
 class Person:
@@ -136,3 +140,16 @@ def test_the_way_back_leads_to_no_other_site(desk: Desk) -> None:
         answer = olga.client.post("/environments/uat/hold", data={**fields, "csrf_token": olga.token}, headers=headers)
         assert "evil" not in answer.text
         assert answer.headers.get("location", "") == leads
+
+
+def test_what_every_environment_lacks_is_released_by_whoever_is_for_all_of_them(desk: Desk) -> None:
+    with desk.ledger.begin() as conn:
+        conn.execute(HELD)
+    only_uat, olga = Person(desk, Role.OPERATOR, "uat", name="otto"), Person(desk, Role.OPERATOR, name="olga")
+    row = {"dataset": "products", "key": ["4711"], "reason": "let it go"}
+    for environment in ("uat", "*"):
+        answer = only_uat.send("/letters/held-back/release", environment=environment, **row)
+        assert answer.status_code == 403, environment
+    assert acts(desk) == []
+    olga.done("/letters/held-back/release", environment="*", **row)
+    assert acts(desk) == [("olga", "quarantine release", "let it go", None)]
