@@ -76,7 +76,7 @@ def rollback(
 
     While a rollout is under way and no release is named, that one is called off: nothing has flipped, or everything
     flips back. Else `to` (None: `release_before`) is rolled out, and the environment is pinned. Raises RefusedError
-    when nothing earlier is known.
+    when nothing earlier is known, and for a release that is newer than the one that is shown.
     """
     with transaction(engine) as conn:
         state = configured(conn, settings, environment)
@@ -86,6 +86,8 @@ def rollback(
             _note(conn, by, "rollback", reason, environment, {"rollout": called_off})
             return called_off
         target = release_before(conn, state) if to is None else to
+        hold_on_to(conn, store, target)
+        refuse_forward(state, target)
         return ask(conn, settings, store, environment, release=target, cause=Cause.ROLLBACK, by=by, reason=reason)
 
 
@@ -149,6 +151,20 @@ def ask(
 def _approvals_needed(settings: Settings, environment: str, asked: Asked) -> int:
     approvals = settings.environment(environment).approvals
     return approvals.needed if approvals and asked in approvals.of else 0
+
+
+def refuse_forward(state: Environment, target: int) -> None:
+    """Raises RefusedError for a rollback to a newer release than the one that is shown.
+
+    It waits for no closure, and by default for no approval: neither may be gone round by it.
+    """
+    # Where nobody knows what is shown, the release that is picked may be the newer one of those that are.
+    if target > state.shown and not state.blocked:
+        raise RefusedError(
+            f"release {target} is newer than release {state.shown}, which is shown: that is no rollback",
+            where=state.name,
+            mend=f"`distributor deploy {state.name} --release {target}` goes there.",
+        )
 
 
 def release_before(conn: Connection, state: Environment) -> int:

@@ -89,7 +89,7 @@ def would_ask(
     Raises RefusedError when it would be refused at once.
     """
     from distributor.ledger import releases
-    from distributor.requests.rollouts import release_before
+    from distributor.requests.rollouts import refuse_forward, release_before
     from distributor.upkeep.collected import refuse_collected
 
     state = states(conn, settings, [environment])[environment]
@@ -105,6 +105,8 @@ def would_ask(
     if number != ZERO:
         releases.release(conn, number)
         refuse_collected(conn, store, number)
+    if cause is Cause.ROLLBACK:
+        refuse_forward(state, number)
     return _would_be(state, number, remarks_of(state, number, cause), "; ".join(in_the_way(state, cause)))
 
 

@@ -20,6 +20,7 @@ from distributor.rollout.gates import GateKind, shut
 from distributor.rollout.state import Cause, RolloutState
 from distributor.telemetry.clock import now
 from distributor.triggers.calendar import FOR_EVER
+from distributor.views.asked import would_ask
 from tests.coordination.conftest import Estate
 from tests.support import wait_for
 
@@ -90,6 +91,32 @@ def test_a_freeze_keeps_the_flip_back_until_it_is_ended_and_a_rollback_goes_thro
     told = audited(estate)
     assert ("olga", "freeze", "quarter end") in told
     assert ("ann", "unfreeze", "it is over") in told
+
+
+def test_a_rollback_goes_back_only_or_it_would_go_round_freezes_and_approvals(make_estate: MakeEstate) -> None:
+    estate = make_estate(approvals={"needed": 1, "of": ["deploy"]})
+    running(estate, "A-1")
+    estate.publish("A-1")
+    for release in (1, 2):
+        rollout = deploy(estate, release=release)
+        assert gates(estate) == [GateKind.APPROVAL]
+        approvals.approve(estate.engine, estate.settings, rollout, by="ben", reason="looked at it")
+        online(estate, rollout)
+    estate.publish("A-1")
+    freeze(estate)
+
+    def back(to: int | None = None) -> str:
+        return rollback(estate.engine, estate.settings, estate.store, "prod", to=to, by="ann", reason="at once")
+
+    with pytest.raises(RefusedError, match="release 3 is newer than release 2"):
+        back(3)
+    with transaction(estate.engine) as conn, pytest.raises(RefusedError, match="that is no rollback"):
+        would_ask(conn, estate.settings, estate.store, "prod", 3, Cause.ROLLBACK)
+    online(estate, back())
+    with pytest.raises(RefusedError, match="release 2 is newer than release 1"):
+        # What was shown before is what was taken back.
+        back()
+    assert estate.state().shown == 1
 
 
 def test_a_freeze_that_cannot_be_is_refused_and_leaves_nothing(estate: Estate) -> None:
