@@ -12,6 +12,7 @@ from distributor.ledger.engine import first_line
 from distributor.ledger.rollouts import INSTEAD
 from distributor.model.certificate import EMPTY_TABLE
 from distributor.requests.contents import BY, hold_back
+from distributor.requests.promotion import promoted_from
 from distributor.requests.rollouts import ask
 from distributor.rollout.state import CALLED_OFF, RolloutState
 from distributor.settings import Settings
@@ -64,6 +65,8 @@ def ask_again(conn: Connection, settings: Settings, store: Store, report: Refuse
         return
     reason = f"{rows:,} rows held back, {INSTEAD} {ended.id}"
     try:
+        if source := promoted_from(conn, report.environment, ended.id):
+            raise RefusedError(f"it would be other content than {source} shows", where=report.environment)
         with conn.begin_nested():
             asked = ask(
                 conn,
@@ -75,6 +78,7 @@ def ask_again(conn: Connection, settings: Settings, store: Store, report: Refuse
                 by=BY,
                 reason=reason,
                 systems=ended.required | ended.optional,
+                approvals=ended.approvals_needed,
             )
             again = rollouts.rollout(conn, asked)
             if again is not None and again.rollout.expected == ended.expected:

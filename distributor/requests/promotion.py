@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 
 from distributor.errors import RefusedError, UsageError
-from distributor.ledger import doubts, environments, variants, verifications
+from distributor.ledger import audit, doubts, environments, variants, verifications
 from distributor.ledger.engine import transaction
 from distributor.model.manifest import ZERO
 from distributor.requests.rollouts import ask
@@ -17,6 +17,7 @@ from distributor.rollout.state import Cause, Environment, RolloutState
 from distributor.settings import Settings
 from distributor.store.base import Store
 
+_LATELY = 100
 _CHANGING = (RolloutState.FLIPPING, RolloutState.REVERTING)
 
 
@@ -42,6 +43,14 @@ def promote(engine: Engine, settings: Settings, store: Store, source: str, targe
         )  # fmt: skip
         _refuse_other_content(conn, settings, source, target, release)
     return wanted
+
+
+def promoted_from(conn: Connection, environment: str, rollout_id: str) -> str | None:
+    """The environment of which this rollout takes exactly what it shows; None when it is no promotion."""
+    for entry in audit.records(conn, environment, _LATELY, what="promote"):
+        if entry.detail and entry.detail.get("rollout") == rollout_id:
+            return str(entry.detail.get("from"))
+    return None
 
 
 def proven(conn: Connection, source: str) -> int:

@@ -106,12 +106,14 @@ def ask(
     asked: Asked | None = None,
     audited: bool = True,
     source: str | None = None,
+    approvals: int | None = None,
 ) -> str:
     """`request_rollout` inside the caller's transaction. `systems` narrows down who takes part.
 
     `repairs`: system → sha256 of its repair list. `asked`: what it is called in the audit and in the config's list of
     what needs approval, where the cause does not say it. `audited`: false where the caller writes the audit's row.
-    `source` is the environment from which it is promoted, for the audit.
+    `source` is the environment from which it is promoted, for the audit. `approvals`: how many it needs, where it
+    takes the place of another one; None: as the config says.
     """
     state = configured(conn, settings, environment)
     number = release if release is not None else _newest(conn)
@@ -124,6 +126,7 @@ def ask(
     given_up = {name for name in optional if state.members[name].requirement is Requirement.DETACHED}
     deciding = sorted((required | optional) - given_up)
     wanted = wanted_content(conn, settings, store, state, number, deciding, besides=sorted(given_up), cause=cause)
+    needed = _approvals_needed(settings, environment, asked or _AS_CONFIGURED[cause])
     rollout = Rollout(
         id=new_id(),
         release=number,
@@ -136,7 +139,7 @@ def ask(
         expected=wanted.expected,
         timing=settings.environment(environment).timing,
         repairs=dict(repairs or {}),
-        approvals_needed=_approvals_needed(settings, environment, asked or _AS_CONFIGURED[cause]),
+        approvals_needed=needed if approvals is None else approvals,
         state=RolloutState.QUEUED,
     )
     step(conn, environment, Requested(rollout.requested_at, rollout))

@@ -14,8 +14,10 @@ from distributor.ledger import quarantine, releases, rollouts, timeline
 from distributor.ledger.engine import transaction
 from distributor.model.certificate import Certificate, certify
 from distributor.model.manifest import Manifest
-from distributor.requests import abort
-from distributor.rollout.state import Rollout, RolloutState
+from distributor.requests import abort, approvals
+from distributor.requests.rollouts import ask as asking
+from distributor.rollout.state import Cause, Rollout, RolloutState
+from distributor.settings.desk import Asked
 from distributor.store.chunks import changeset_schema, read_manifest, write_chunk, write_manifest
 from tests.coordination.conftest import PRODUCTS, Estate
 from tests.coordination.fake_member import FakeMember, send, stamp
@@ -24,6 +26,7 @@ from tests.support import wait_for
 
 pytestmark = pytest.mark.services
 Reply = tuple[str, dict[str, Any]] | None
+MakeEstate = Callable[..., Estate]
 REFUSED, UNFIT = "pd.member.refused.v1", "pd.member.unfit.v1"
 NO = {"reason": "permanent", "text": "1 rows do not fit"}
 
@@ -63,6 +66,26 @@ def unfit(command: dict[str, Any], sku: str, total: int = 1) -> dict[str, Any]:
         "rows": [row],
         "reported_at": stamp(),
     }
+
+
+def refuses_b(estate: Estate) -> Callable[[FakeMember, dict[str, Any]], Reply]:
+    """A system that cannot take the row B, and says so."""
+
+    def crm(member: FakeMember, command: dict[str, Any]) -> Reply:
+        if command["manifest"] != estate.manifests[1]:
+            return staged(estate, member, command)
+        send(member._channel, UNFIT, unfit(command, "B"))
+        return REFUSED, NO
+
+    return crm
+
+
+def asked_as(estate: Estate, word: Asked, cause: Cause = Cause.OPERATOR) -> str:
+    with transaction(estate.engine) as conn:
+        return asking(
+            conn, estate.settings, estate.store, "prod",
+            release=2, cause=cause, by="ann", reason="new prices", asked=word, source="uat",
+        )  # fmt: skip
 
 
 def estate_of(estate: Estate, crm: Callable[[FakeMember, dict[str, Any]], Reply]) -> FakeMember:
@@ -149,3 +172,22 @@ def test_beyond_the_budget_and_after_an_abort_nobody_asks_again(estate: Estate) 
     tell(estate, unfit(next(data for _, data, _ in member.commands if data["rollout_id"] == second), "B"))
     wait_for(lambda: heard(estate, "they are held back"), what="the second report")
     assert len(tries(estate)) == 2
+
+
+def test_what_takes_the_place_of_a_rollout_needs_the_approvals_that_it_needed(make_estate: MakeEstate) -> None:
+    # What it is asked for again as would need none: a reset that only mends is a refresh, and its cause is repair.
+    estate = make_estate(approvals={"needed": 1, "of": ["refresh"]})
+    estate_of(estate, refuses_b(estate))
+    assert ended(estate, asked_as(estate, "refresh")).state is RolloutState.ABANDONED
+    wait_for(lambda: len(tries(estate)) == 2, what="the second try")
+    assert [one.approvals_needed for one in tries(estate)] == [1, 1]
+    wait_for(lambda: (active := estate.state().active) and active.gated, what="the gate")
+    approvals.approve(estate.engine, estate.settings, tries(estate)[1].id, by="ben", reason="looked at it")
+    wait_for(lambda: estate.state().shown == 2, what="release 2 without its row")
+
+
+def test_what_was_promoted_is_not_asked_for_again_as_something_else(estate: Estate) -> None:
+    estate_of(estate, refuses_b(estate))
+    assert ended(estate, asked_as(estate, "promote")).state is RolloutState.ABANDONED
+    wait_for(lambda: heard(estate, "other content than uat shows"), what="the sentence")
+    assert (len(tries(estate)), estate.state().shown) == (1, 1)
