@@ -116,5 +116,6 @@ def desk(world: World, browser: Browser) -> Iterator[Desk]:
     yield found
     for context in found.contexts:
         context.close()
+    world.free()
     assert not found.heard.complaints
     assert found.heard.hosts <= {world.url}

@@ -68,14 +68,14 @@ class World:
         assert isinstance(found, int)
         return found
 
+    def status(self, environment: str) -> dict[str, Any]:
+        """As the command line tells it."""
+        return self.verb("status", environment=environment)
+
     def shown(self, environment: str) -> int:
         """What an environment shows, as the command line tells it."""
         [found] = self.status(environment)["environments"]
         return int(found["release"])
-
-    def status(self, environment: str) -> dict[str, Any]:
-        """As the command line tells it."""
-        return self.verb("status", environment=environment)
 
     def online(self, environment: str, release: int) -> None:
         """Waits until an environment shows a release and is idle."""
@@ -85,6 +85,15 @@ class World:
             return bool(found["release"] == release and found["state"] == "idle")
 
         wait_for(there, 60, f"release {release} in {environment}")
+
+    def free(self) -> None:
+        """Ends what a test that failed has left in the way of the next one."""
+        for plan in ENVIRONMENTS:
+            [found] = self.status(plan.name)["environments"]
+            if found["holds"]:
+                self.verb("release-hold", environment=plan.name)
+            if found["rollout"]:
+                self.verb("abort", environment=plan.name, reason="the test is over")
 
 
 @contextmanager
@@ -106,17 +115,14 @@ def running_world(state: Path, broker_url: str | None, products: int = 400) -> I
         for role in Role:
             world.keys[role] = world.key(role, name=role.value)
         estate.verb("publish")
-        for plan in ENVIRONMENTS:
-            # A rollback needs no approval: here it is the way to the first release.
-            estate.verb("rollback" if plan.name == "prod" else "deploy", **_first(plan.name))
+        estate.verb("deploy", environment="uat")
+        asked = estate.verb("deploy", environment="prod", no_wait=True)
+        estate.verb("approve", rollout=asked["rollout"]["id"], by="somebody else", reason="the first")
+        world.online("prod", 1)
         wait_for(lambda: _answers(world.url), 60, "the pages")
         yield world
     finally:
         estate.remove()
-
-
-def _first(environment: str) -> dict[str, Any]:
-    return {"environment": environment, **({"to": 1, "reason": "the first"} if environment == "prod" else {})}
 
 
 def _answers(url: str) -> bool:

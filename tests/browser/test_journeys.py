@@ -21,7 +21,7 @@ def deploys(page: Page, environment: str, release: int, reason: str = "a test") 
     """From the first page to the rollout, by what is written on links and buttons."""
     page.goto("/")
     page.get_by_role("link", name=f"Deploy to {environment}").click()
-    page.get_by_label("Reason").fill(reason)
+    page.get_by_role("region", name="Deploy").get_by_label("Reason").fill(reason)
     page.get_by_role("button", name=re.compile(rf"^Deploy release {release} to {environment}: ")).click()
     page.wait_for_url("**/rollouts/*")
 
@@ -107,7 +107,7 @@ def test_a_plan_that_something_has_overtaken_is_refused_and_says_what_to_do(desk
     release = desk.world.change()
     page = desk.as_(Role.OPERATOR)
     page.goto(f"/environments/uat/plan?release={release}")
-    desk.world.verb("deploy", environment="uat", release=release)
+    desk.world.verb("deploy", environment="uat", release=release, timeout="40s")
     desk.heard.refusals_expected = True
     page.get_by_role("button", name=re.compile("^Deploy")).click()
     expect(page.get_by_role("alert")).to_contain_text("The plan is stale")

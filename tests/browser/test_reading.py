@@ -85,7 +85,7 @@ def test_every_page_can_be_heard_and_used_and_complains_of_nothing(desk: Desk) -
     for path in pages(desk.world):
         looked_at(page, path)
         if page.locator("#live-word").count():
-            expect(page.locator("#live-word")).to_have_text("updates by itself")
+            expect(page.locator("#live-word"), path).to_have_text("updates by itself", timeout=20_000)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
