@@ -20,6 +20,8 @@ from distributor.wire.messages import TYPES
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 VALID = sorted((SCHEMAS / "examples" / "valid").iterdir())
 INVALID = sorted((SCHEMAS / "examples" / "invalid").iterdir())
+OF_THE_API = "openapi.json"
+"""Made and kept current by the web."""
 ENVIRON = {"MASTER_PASSWORD": "secret"}
 
 
@@ -27,7 +29,7 @@ def test_published_files_are_current() -> None:
     published = {
         str(path.relative_to(SCHEMAS)): path.read_text(encoding="utf-8")
         for path in SCHEMAS.rglob("*.json")
-        if "examples" not in path.parts
+        if "examples" not in path.parts and path.name != OF_THE_API
     }
     assert published == {name: render(document) for name, document in documents().items()}
 
