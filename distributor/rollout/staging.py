@@ -8,7 +8,7 @@ from distributor.rollout.events import Aborted, Detached, Hello, Refused, Report
 from distributor.rollout.flipping import decide_flip
 from distributor.rollout.queueing import give_up
 from distributor.rollout.state import CALLED_OFF, RolloutState
-from distributor.rollout.step import Step, answer_of, attached, stage
+from distributor.rollout.step import Step, answer_of, attached, flip_time, stage
 
 
 def remind(step: Step, event: Tick) -> Step:
@@ -26,7 +26,8 @@ def pass_gates(step: Step, event: Tick) -> Step:
     """Converged: decide as soon as no gate is shut and every required member was heard lately."""
     step = remind(step, event)
     state, rollout = step.state, step.active
-    if not gates.clear(state, event.at):
+    # Nobody is told to flip at a time at which the environment is closed.
+    if not gates.clear(state, event.at) or not gates.clear(state, flip_time(state, rollout, event.at)):
         return step
     if quiet := not_heard(state, rollout, event.at):
         due = [m for m in quiet if silent(state, rollout, m, event.at)]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from distributor.rollout.commands import Flip
 from distributor.rollout.events import Approved, ClosuresTold, HoldPlaced, HoldReleased, Pinned, Unpinned
 from distributor.rollout.gates import GateKind, approvals_missing, shut
-from distributor.rollout.state import Approval, Cause, Closure, RolloutState
+from distributor.rollout.state import Approval, Cause, Closure, RolloutState, Timing
 from distributor.rollout.waiting import waiting_for
 from tests.rollout.transcript import START, Transcript
 
@@ -52,6 +52,22 @@ def test_nothing_flips_while_the_environment_is_closed_and_everything_at_once_wh
     assert "year's end" in waiting_for(world.state, world.now)
     later(world, minutes=1)
     assert (world.active, flips(world)) == (RolloutState.FLIPPING, 2)
+
+
+@pytest.mark.parametrize(("lead", "flips_first"), [(5, True), (6, False)], ids=["just before", "into it"])
+def test_nobody_is_told_to_flip_at_a_time_that_is_closed_already(lead: int, flips_first: bool) -> None:
+    closed = Closure(START + timedelta(seconds=5, milliseconds=1), START + HOUR, "outside of its windows")
+    world = Transcript.of()
+    world.feed(ClosuresTold(START, (closed,)))
+    world.request(1, timing=Timing(flip_lead=timedelta(seconds=lead)))
+    world.tick()
+    world.stage_all()
+    world.tick()
+    assert (world.active is RolloutState.FLIPPING, flips(world) == 2) == (flips_first, flips_first)
+    if not flips_first:
+        world.tick(seconds=lead)
+        later(world, hours=1)
+        assert (world.active, flips(world)) == (RolloutState.FLIPPING, 2)
 
 
 def test_the_deadline_does_not_run_at_a_shut_gate_and_begins_anew_when_it_opens() -> None:
