@@ -122,7 +122,6 @@ CHECKS = [
     status_code_conformance,
     content_type_conformance,
     response_schema_conformance,
-    negative_data_rejection,
 ]
 
 
@@ -161,7 +160,9 @@ def fuzz(estate: Lived, examples: int) -> None:
                 assume(len(told.url or "") < LONGEST_URL)
                 headers = {name: value for name, value in told.headers.items() if name.lower() != "authorization"}
                 answer = client.request(told.method or "", told.url or "", headers=headers, content=told.body)
-                case.validate_response(answer, checks=CHECKS)
+                # What was spoilt in a part that the test has put right is no longer a reason to refuse.
+                put_right = known & (case.path_parameters or {}).keys() or "Authorization" in (case.headers or {})
+                case.validate_response(answer, checks=CHECKS if put_right else [*CHECKS, negative_data_rejection])
 
         once()
 
