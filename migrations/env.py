@@ -10,9 +10,10 @@ import os
 from alembic import context
 from sqlalchemy import Connection, text
 
+from distributor.ledger.desk_tables import metadata
 from distributor.ledger.engine import ledger_engine
 from distributor.ledger.migrate import VERSION_TABLE
-from distributor.ledger.tables import SCHEMA, metadata
+from distributor.ledger.tables import SCHEMA
 
 
 def _run(connection: Connection) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from distributor.ledger.tables import editions as table
+from distributor.ledger.desk_tables import editions as table
 
 
 def put(conn: Connection, policy: str, release: int, manifest: str, at: datetime) -> str:

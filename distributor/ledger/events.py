@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, delete, func, select
 
-from distributor.ledger.tables import events as table
+from distributor.ledger.desk_tables import events as table
 
 EVENTS_CHANNEL = "distributor_events"
 RELEASE, AUDIT = "release", "audit"

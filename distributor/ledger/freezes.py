@@ -8,7 +8,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, insert, or_, select, update
 
-from distributor.ledger.tables import freezes as table
+from distributor.ledger.desk_tables import freezes as table
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from distributor.ledger.tables import idempotency_keys as table
+from distributor.ledger.desk_tables import idempotency_keys as table
 
 KEPT = timedelta(hours=24)
 _PURGED_AT_ONCE = 100

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, Row, func, insert, or_, select, update
 
 from distributor.access.roles import Principal, Role
-from distributor.ledger.tables import api_keys as table
+from distributor.ledger.desk_tables import api_keys as table
 
 PREFIX = "pdk_"
 """With this every key begins, so that those who look for secrets in texts find it."""

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, and_, func, insert, or_, select, update
 
-from distributor.ledger.tables import refresh_requests as table
+from distributor.ledger.desk_tables import refresh_requests as table
 
 
 class RequestState(StrEnum):

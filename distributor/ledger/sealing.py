@@ -13,7 +13,8 @@ from typing import Literal
 
 from sqlalchemy import Connection, Text, cast, exists, select, text
 
-from distributor.ledger.tables import audit, audit_chain
+from distributor.ledger.desk_tables import audit_chain
+from distributor.ledger.tables import audit
 
 NOTHING = "0" * 64
 """What comes before the first seal."""

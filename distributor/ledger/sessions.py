@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, delete, insert, select
 
 from distributor.ledger import keys
+from distributor.ledger.desk_tables import web_sessions as table
 from distributor.ledger.keys import Key
-from distributor.ledger.tables import web_sessions as table
 
 _TOKEN_BYTES = 32
 

@@ -1,11 +1,11 @@
-"""The ledger's tables. Only migrations create them; a test keeps both descriptions equal."""
+"""The ledger's tables; those of the desk are in desk_tables.py. Only migrations create them; a test keeps both
+descriptions equal."""
 
 from __future__ import annotations
 
 from sqlalchemy import (
     ARRAY,
     BigInteger,
-    Boolean,
     Column,
     DateTime,
     Double,
@@ -27,7 +27,7 @@ RELEASES_CHANNEL = "distributor_releases"
 metadata = MetaData(schema=SCHEMA)
 
 
-def _time(name: str, *, nullable: bool = True) -> Column[object]:
+def time(name: str, *, nullable: bool = True) -> Column[object]:
     return Column(name, DateTime(timezone=True), nullable=nullable)
 
 
@@ -37,7 +37,7 @@ releases = Table(
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("manifest", Text, nullable=False, unique=True),
     Column("parent", Text),
-    _time("created_at", nullable=False),
+    time("created_at", nullable=False),
     Column("rows", BigInteger, nullable=False),
     Column("counts", JSONB, nullable=False),
     Column("schema_fingerprint", Text, nullable=False),
@@ -50,7 +50,7 @@ environments = Table(
     Column("name", Text, primary_key=True),
     Column("state", JSONB, nullable=False),
     Column("version", BigInteger, nullable=False),
-    _time("updated_at"),
+    time("updated_at"),
 )
 
 rollouts = Table(
@@ -65,13 +65,13 @@ rollouts = Table(
     Column("cause", Text, nullable=False),
     Column("by", Text, nullable=False),
     Column("reason", Text, nullable=False),
-    _time("requested_at", nullable=False),
-    _time("started_at"),
-    _time("converged_at"),
-    _time("decided_at"),
-    _time("flip_at"),
-    _time("reverting_at"),
-    _time("ended_at"),
+    time("requested_at", nullable=False),
+    time("started_at"),
+    time("converged_at"),
+    time("decided_at"),
+    time("flip_at"),
+    time("reverting_at"),
+    time("ended_at"),
     Column("outcome", Text, nullable=False),
     Column("skew_ms", Double),
     Column("skew_uncertainty_ms", Double),
@@ -91,7 +91,7 @@ timeline = Table(
     Column("id", BigInteger, Identity(always=True), primary_key=True),
     Column("rollout_id", Text),
     Column("environment", Text, nullable=False),
-    _time("at", nullable=False),
+    time("at", nullable=False),
     Column("kind", Text, nullable=False),
     Column("member", Text),
     Column("text", Text, nullable=False),
@@ -112,9 +112,9 @@ outbox = Table(
     Column("subject", Text),
     Column("body", LargeBinary, nullable=False),
     Column("traceparent", Text),
-    _time("created_at", nullable=False),
-    _time("due_at", nullable=False),
-    _time("sent_at"),
+    time("created_at", nullable=False),
+    time("due_at", nullable=False),
+    time("sent_at"),
     Column("attempts", Integer, nullable=False, server_default=text("0")),
     Column("error", Text),
     Index("outbox_unsent", "id", postgresql_where=text("sent_at IS NULL")),
@@ -124,7 +124,7 @@ inbox = Table(
     "inbox",
     metadata,
     Column("message_id", Text, primary_key=True),
-    _time("received_at", nullable=False),
+    time("received_at", nullable=False),
     Column("type", Text, nullable=False),
     Column("traceparent", Text),
 )
@@ -133,7 +133,7 @@ dead_letters = Table(
     "dead_letters",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
-    _time("at", nullable=False),
+    time("at", nullable=False),
     Column("origin", Text, nullable=False),
     Column("exchange", Text, nullable=False),
     Column("routing_key", Text, nullable=False),
@@ -150,7 +150,7 @@ audit = Table(
     "audit",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
-    _time("at", nullable=False),
+    time("at", nullable=False),
     Column("who", Text, nullable=False),
     Column("what", Text, nullable=False),
     Column("why", Text, nullable=False),
@@ -163,7 +163,7 @@ processes = Table(
     metadata,
     Column("role", Text, primary_key=True),
     Column("id", Text, primary_key=True),
-    _time("last_seen", nullable=False),
+    time("last_seen", nullable=False),
     Column("detail", JSONB, nullable=False),
 )
 
@@ -177,7 +177,7 @@ member_progress = Table(
     Column("rows_done", BigInteger, nullable=False),
     Column("rows_total", BigInteger, nullable=False),
     Column("rate", Double, nullable=False),
-    _time("at", nullable=False),
+    time("at", nullable=False),
 )
 
 verifications = Table(
@@ -185,11 +185,11 @@ verifications = Table(
     metadata,
     Column("id", Text, primary_key=True),
     Column("environment", Text, nullable=False),
-    _time("requested_at", nullable=False),
+    time("requested_at", nullable=False),
     Column("by", Text, nullable=False),
     Column("why", Text, nullable=False),
     Column("release", Integer, nullable=False),
-    _time("ended_at"),
+    time("ended_at"),
     Column("outcome", Text, nullable=False, server_default=text("''")),
     Column("detail", JSONB),
     Index("verifications_by_environment", "environment", "requested_at"),
@@ -205,7 +205,7 @@ audit_answers = Table(
     Column("parts", Integer, primary_key=True),
     Column("part", Integer, primary_key=True),
     Column("verification", Text, nullable=False),
-    _time("at", nullable=False),
+    time("at", nullable=False),
     Column("body", LargeBinary, nullable=False),
     Index("audit_answers_by_time", "at"),
 )
@@ -219,8 +219,8 @@ member_doubts = Table(
     Column("table", Text, primary_key=True),
     Column("release", Integer),
     Column("text", Text, nullable=False),
-    _time("since", nullable=False),
-    _time("seen_at", nullable=False),
+    time("since", nullable=False),
+    time("seen_at", nullable=False),
 )
 
 member_stalls = Table(
@@ -230,10 +230,10 @@ member_stalls = Table(
     Column("system", Text, primary_key=True),
     Column("rollout_id", Text, nullable=False),
     Column("phase", Text, nullable=False),
-    _time("since", nullable=False),
+    time("since", nullable=False),
     Column("waiting_for", Text, nullable=False),
     Column("mend", Text, nullable=False),
-    _time("at", nullable=False),
+    time("at", nullable=False),
 )
 
 expected_certificates = Table(
@@ -256,7 +256,7 @@ quarantine = Table(
     Column("column", Text, nullable=False),
     Column("value", Text),
     Column("why", Text, nullable=False),
-    _time("since", nullable=False),
+    time("since", nullable=False),
     Column("let_pass", Text),
 )
 
@@ -267,135 +267,5 @@ variants = Table(
     Column("release", Integer, primary_key=True),
     Column("manifest", Text, nullable=False),
     Column("rows", Integer, nullable=False),
-    _time("made_at", nullable=False),
-)
-
-audit_chain = Table(
-    "audit_chain",
-    metadata,
-    Column("seq", BigInteger, primary_key=True, autoincrement=False),
-    Column("audit_id", BigInteger, nullable=False, unique=True),
-    Column("seal", Text, nullable=False),
-)
-
-events = Table(
-    "events",
-    metadata,
-    Column("seq", BigInteger, primary_key=True, autoincrement=False),
-    _time("at", nullable=False),
-    Column("kind", Text, nullable=False),
-    Column("environment", Text),
-    Column("rollout_id", Text),
-    Column("member", Text),
-    Column("text", Text, nullable=False),
-    Column("detail", JSONB),
-    Index("events_by_time", "at"),
-)
-
-api_keys = Table(
-    "api_keys",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("sha256", Text, nullable=False, unique=True),
-    Column("role", Text, nullable=False),
-    Column("environments", ARRAY(Text), nullable=False),
-    _time("created_at", nullable=False),
-    Column("created_by", Text, nullable=False),
-    _time("expires_at"),
-    _time("revoked_at"),
-    _time("last_used_at"),
-    Index("one_living_key_per_name", "name", unique=True, postgresql_where=text("revoked_at IS NULL")),
-)
-
-web_sessions = Table(
-    "web_sessions",
-    metadata,
-    Column("sha256", Text, primary_key=True),
-    Column("key_id", Text, nullable=False),
-    Column("csrf", Text, nullable=False),
-    _time("created_at", nullable=False),
-    _time("expires_at", nullable=False),
-)
-
-# The body is an answer as it was sent: bytes, which nobody asks PostgreSQL about.
-idempotency_keys = Table(
-    "idempotency_keys",
-    metadata,
-    Column("principal", Text, primary_key=True),
-    Column("key", Text, primary_key=True),
-    Column("fingerprint", Text, nullable=False),
-    _time("at", nullable=False),
-    Column("status", Integer),
-    Column("headers", JSONB),
-    Column("body", LargeBinary),
-    Index("idempotency_keys_by_time", "at"),
-)
-
-freezes = Table(
-    "freezes",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("environment", Text),
-    _time("since", nullable=False),
-    _time("until", nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("by", Text, nullable=False),
-    _time("placed_at", nullable=False),
-    _time("ended_at"),
-    Column("ended_by", Text),
-)
-
-refresh_requests = Table(
-    "refresh_requests",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("environment", Text, nullable=False),
-    Column("by", Text, nullable=False),
-    Column("reason", Text, nullable=False),
-    _time("requested_at", nullable=False),
-    Column("release", Integer),
-    _time("as_of"),
-    Column("systems", ARRAY(Text), nullable=False),
-    Column("reset", Boolean, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("rollout_id", Text),
-    Column("verification", Text),
-    Column("outcome", Text, nullable=False),
-    _time("started_at"),
-    _time("ended_at"),
-    Index("refresh_requests_by_environment", "environment", "requested_at"),
-)
-
-trigger_rules = Table(
-    "trigger_rules",
-    metadata,
-    Column("environment", Text, primary_key=True),
-    Column("name", Text, primary_key=True),
-    _time("fired_at"),
-    _time("decided_at"),
-    Column("decision", Text, nullable=False),
-    Column("detail", JSONB),
-)
-
-trigger_calls = Table(
-    "trigger_calls",
-    metadata,
-    Column("id", Text, primary_key=True),
-    Column("environment", Text, nullable=False),
-    Column("name", Text, nullable=False),
-    Column("by", Text, nullable=False),
-    Column("reason", Text, nullable=False),
-    _time("at", nullable=False),
-    _time("taken_at"),
-    Column("outcome", Text, nullable=False),
-)
-
-editions = Table(
-    "editions",
-    metadata,
-    Column("policy", Text, primary_key=True),
-    Column("release", Integer, primary_key=True),
-    Column("manifest", Text, nullable=False),
-    _time("made_at", nullable=False),
+    time("made_at", nullable=False),
 )

@@ -10,9 +10,9 @@ from typing import Any
 from sqlalchemy import Connection, delete, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
+from distributor.ledger.desk_tables import trigger_calls as calls
+from distributor.ledger.desk_tables import trigger_rules as rules
 from distributor.ledger.storable import text as storable
-from distributor.ledger.tables import trigger_calls as calls
-from distributor.ledger.tables import trigger_rules as rules
 
 CHANNEL = "distributor_triggers"
 """Notified when a trigger was called."""

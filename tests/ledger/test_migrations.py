@@ -13,8 +13,9 @@ from sqlalchemy import Engine
 
 from distributor.errors import ConfigError, NotInitialisedError, UnreachableError
 from distributor.ledger import migrate, releases
+from distributor.ledger.desk_tables import metadata
 from distributor.ledger.engine import ledger_engine, transaction
-from distributor.ledger.tables import SCHEMA, metadata
+from distributor.ledger.tables import SCHEMA
 
 
 def test_one_head() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from sqlalchemy import Connection, Table, select
 
 from distributor.errors import UsageError
-from distributor.ledger import tables
+from distributor.ledger import desk_tables, tables
 from distributor.web.security.needs import Of
 
 
@@ -26,7 +26,7 @@ def _of(table: Table) -> Callable[[Connection, str], str | None]:
 
 
 ROLLOUT = Of("rollout", _of(tables.rollouts))
-REQUEST = Of("request", _of(tables.refresh_requests))
-FREEZE = Of("freeze", _of(tables.freezes))
+REQUEST = Of("request", _of(desk_tables.refresh_requests))
+FREEZE = Of("freeze", _of(desk_tables.freezes))
 VERIFICATION = Of("verification", _of(tables.verifications))
-CALL = Of("call", _of(tables.trigger_calls))
+CALL = Of("call", _of(desk_tables.trigger_calls))
