@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from distributor.settings import Settings
 
 
+_NOT_TOLD = "why is for keys of environments that are not masked: it may name rows in clear"
+
+
 class TroublePart(View):
     """A process that is up cannot do its work."""
 
@@ -52,6 +55,14 @@ class Status(View):
     """How many dead letters wait for somebody."""
     environments: tuple[EnvironmentStatus, ...]
     """The environments."""
+
+    @property
+    def without_rows(self) -> Status:
+        """For whoever reads no rows in clear: a rule that stops the publisher names the rows that fail it."""
+        if self.publishing_stopped is None:
+            return self
+        told = TroublePart(since=self.publishing_stopped.since, why=_NOT_TOLD)
+        return self.model_copy(update={"publishing_stopped": told})
 
 
 def look(conn: Connection, settings: Settings, names: Sequence[str]) -> Status:

@@ -8,7 +8,11 @@ import pytest
 from fastapi.testclient import TestClient
 
 from distributor.access.roles import Role
+from distributor.ledger import processes
+from distributor.ledger.engine import transaction
+from distributor.ledger.processes import Process, Trouble
 from distributor.settings import load_settings
+from distributor.telemetry.clock import now
 from distributor.web.app import create_app
 from tests.web.conftest import Desk
 
@@ -39,3 +43,14 @@ def test_who_sees_masked_data_only_reads_nothing_in_clear(masked: Desk) -> None:
     assert masked.as_(Role.ADMIN, "uat").get("/v1/releases").status_code == 200
     for clear in (masked.as_(Role.VIEWER), masked.as_(Role.VIEWER, "uat", "prod")):
         assert 403 not in statuses(clear)
+
+
+def test_why_the_publisher_has_stopped_may_name_rows(masked: Desk) -> None:
+    why = "nothing was published: products: 1 row fails the rule price: P1: name = 'Secret Name'"
+    with transaction(masked.ledger) as conn:
+        processes.beat(conn, Process("publisher", "p1", now(), Trouble(now(), why).detail))
+    for path in ("/v1/status", "/"):
+        blind, clear = (masked.as_(Role.VIEWER, *scope).get(path) for scope in (("uat",), ("uat", "prod")))
+        assert "Secret Name" not in blind.text
+        assert "it may name rows in clear" in blind.text
+        assert "Secret Name" in clear.text
