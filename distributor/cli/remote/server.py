@@ -46,7 +46,11 @@ class Server:
             )
         self.url = f"{parts.scheme}://{parts.netloc}"
         headers = {"Authorization": f"Bearer {key}", "Accept": "application/json"}
-        self._client = httpx.Client(base_url=self.url, headers=headers, timeout=_SECONDS, follow_redirects=False)
+        # A proxy of this shell would be told the key in clear on the way to this very machine.
+        proxies = parts.scheme == "https"
+        self._client = httpx.Client(
+            base_url=self.url, headers=headers, timeout=_SECONDS, follow_redirects=False, trust_env=proxies
+        )
 
     def __enter__(self) -> Server:
         return self

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -129,6 +131,30 @@ def test_a_key_never_travels_in_clear(run: Run, monkeypatch: pytest.MonkeyPatch)
     done = run("status", "--server", "http://distributor.example.com")
     assert done.code == 2
     assert "in clear" in done.err
+
+
+@services
+def test_a_key_for_this_machine_is_told_to_no_proxy(run: Run, as_: As, monkeypatch: pytest.MonkeyPatch) -> None:
+    as_(Role.VIEWER, "e")
+    heard: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        for name in ("http_proxy", "all_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        monkeypatch.delenv("no_proxy", raising=False)
+        thread = threading.Thread(target=_hear, args=(proxy, heard))
+        thread.start()
+        done = run("status")
+        proxy.shutdown(socket.SHUT_RDWR)
+        thread.join()
+    assert (done.code, heard) == (0, [])
+
+
+def _hear(proxy: socket.socket, heard: list[bytes]) -> None:
+    with suppress(OSError):
+        while True:
+            line, _ = proxy.accept()
+            heard.append(line.recv(4096))
+            line.close()
 
 
 @pytest.mark.parametrize(
