@@ -107,7 +107,7 @@ class ByMouse(Way):
     def deploy(self, release: int) -> None:
         page = self.desk.as_(Role.OPERATOR)
         page.goto("/environments/uat/plan")
-        page.get_by_label("Reason").fill(WHY)
+        page.get_by_role("region", name="Deploy").get_by_label("Reason").fill(WHY)
         page.get_by_role("button", name=re.compile(rf"^Deploy release {release} to uat: ")).click()
         page.wait_for_url("**/rollouts/*")
 
