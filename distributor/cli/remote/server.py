@@ -31,6 +31,10 @@ _ERRORS: Mapping[int, type[DistributorError]] = {
 V = TypeVar("V", bound=View)
 
 
+class _StillAtItError(Exception):
+    """The server works on this very write, whose answer was lost."""
+
+
 class Server:
     """Use it as a context. Every writing call carries an idempotency key: when an answer is lost, it is asked again
     and still done once."""
@@ -88,16 +92,27 @@ class Server:
     ) -> httpx.Response:
         headers = {"Idempotency-Key": once} if once else {}
         retrying = Retrying(
-            retry=retry_if_exception_type(httpx.TransportError),
+            retry=retry_if_exception_type((httpx.TransportError, _StillAtItError)),
             stop=stop_after_attempt(_TRIES),
             wait=wait_random_exponential(multiplier=0.2, max=2),
             reraise=True,
         )
+
+        def sent() -> httpx.Response:
+            answer = self._client.request(method, path, params=params, json=json, headers=headers)
+            if once and _goes_on(answer):
+                raise _StillAtItError
+            return answer
+
         try:
-            answer = retrying(self._client.request, method, path, params=params, json=json, headers=headers)
-        except httpx.TransportError as error:
+            answer = retrying(sent)
+        except (httpx.TransportError, _StillAtItError) as error:
+            why = str(error) or "it is still at work"
+            lost = " Look first whether it was done: that is not known." if once else ""
             raise UnreachableError(
-                f"the server does not answer: {error}", where=self.url, mend="Is `distributor serve web` running there?"
+                f"the server does not answer: {why}",
+                where=self.url,
+                mend=f"Is `distributor serve web` running there?{lost}",
             ) from error
         if answer.status_code >= 300:
             raise _problem(self.url, answer)
@@ -111,6 +126,16 @@ def part(text: str) -> str:
 
 def _given(values: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _goes_on(answer: httpx.Response) -> bool:
+    """Whether a write of the same idempotency key is being worked on: no other refusal with 409 may pass."""
+    if answer.status_code != 409:
+        return False
+    try:
+        return answer.json().get("retryable") is True
+    except (ValueError, AttributeError):
+        return False
 
 
 def _problem(url: str, answer: httpx.Response) -> DistributorError:
