@@ -51,13 +51,14 @@ def remember(response: Response, request: Request, opened: Opened) -> None:
         path="/",
         secure=_https(request),
         httponly=True,
-        samesite="strict",
+        # A link from a mail or a chat opens the page; what writes has a token, and comes from this site.
+        samesite="lax",
     )
 
 
 def forget(response: Response, request: Request) -> None:
     """Takes the cookie away."""
-    response.delete_cookie(COOKIE, path="/", secure=_https(request), httponly=True, samesite="strict")
+    response.delete_cookie(COOKIE, path="/", secure=_https(request), httponly=True, samesite="lax")
 
 
 def _https(request: Request) -> bool:
