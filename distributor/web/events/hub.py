@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TypeVar
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 from tenacity import RetryCallState
 
@@ -115,6 +115,11 @@ class Hub:
         """From the ledger: up to CHUNK events after a position, and the newest number. Raises UnreachableError."""
         async with self._readers:
             return await in_thread(self._read, position)
+
+    async def ask(self, question: Callable[[Connection], T]) -> T:
+        """A question to the ledger, beside the readers. Raises UnreachableError."""
+        async with self._readers:
+            return await in_thread(self._ask, question)
 
     async def _reads(self) -> None:
         while True:

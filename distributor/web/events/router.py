@@ -9,9 +9,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
+from sqlalchemy import Connection
 from starlette.types import Send
 
 from distributor.access.roles import Act
+from distributor.ledger import keys
+from distributor.telemetry.clock import now
 from distributor.web.errors import InputError
 from distributor.web.events.hub import Hub
 from distributor.web.events.stream import stream
@@ -69,13 +72,18 @@ def router(hub: Hub, who: Any) -> APIRouter:
 
         Whoever comes again with the id of the last event it was told misses nothing that is kept (7 days); an event
         `gap` says that something is missing. Progress has no id and is not repeated. A stream ends after a quarter of
-        an hour, so that a key that was revoked is noticed: come again.
+        an hour: come again; and within 15 seconds after its key was revoked.
         """
         for name in environment:
             caller.check(Act.READ, name)
+
+        def may_still(conn: Connection) -> bool:
+            key = keys.by_id(conn, caller.key.id)
+            return key is not None and key.living(now())
+
         hub.admit()
         wanted = Wanted(seen_by(caller.principal), frozenset(environment), frozenset(kind))
-        return _Stream(stream(hub, wanted, _position(last_event_id, after)), headers=_HEADERS)
+        return _Stream(stream(hub, wanted, _position(last_event_id, after), may_still), headers=_HEADERS)
 
     return routes
 

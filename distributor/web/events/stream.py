@@ -8,9 +8,10 @@ forgotten is cut off, and resumes by its position.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from distributor.errors import DistributorError
@@ -20,7 +21,7 @@ from distributor.web.events.wanted import Wanted
 
 HEARTBEAT_SECONDS = 15.0
 LASTS_SECONDS = 900.0
-"""A stream ends after this long: its client comes again by itself, and shows again who it is."""
+"""A stream ends after this long: its client comes again by itself."""
 SLOW_SECONDS = 1.0
 """Who takes this long to take what it is told reads slowly."""
 
@@ -85,16 +86,25 @@ class Follower:
         return [frame for environment, frame in newer if self._wanted.progress_of(environment)]
 
 
-async def stream(hub: Hub, wanted: Wanted, after: int | None) -> AsyncIterator[bytes]:
-    """What a client is told, as bytes of text/event-stream, until the hub stops or LASTS_SECONDS are over."""
+async def stream(
+    hub: Hub, wanted: Wanted, after: int | None, may_still: Callable[[Connection], bool]
+) -> AsyncIterator[bytes]:
+    """What a client is told, as bytes of text/event-stream, until the hub stops, LASTS_SECONDS are over, or it may no
+    longer, which is asked every HEARTBEAT_SECONDS."""
     clock = asyncio.get_running_loop().time
     follower = Follower(hub, wanted, after)
     ends, beat = clock() + LASTS_SECONDS, clock() + HEARTBEAT_SECONDS
+    look = beat
     with hub.client(progress=wanted.progress):
         yield opening()
         while not hub.stopping and clock() < ends:
             turn = hub.turn
             try:
+                if clock() >= look:
+                    if not await hub.ask(may_still):
+                        yield comment("this stream is over: its key opens nothing any more")
+                        return
+                    look = clock() + HEARTBEAT_SECONDS
                 said = await follower.news()
             except CutOffError:
                 yield comment("cut off: this client reads too slowly; come again, and go on after the last id")
@@ -111,6 +121,6 @@ async def stream(hub: Hub, wanted: Wanted, after: int | None) -> AsyncIterator[b
                 beat = clock() + HEARTBEAT_SECONDS
             else:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout_at(min(beat, ends)):
+                    async with asyncio.timeout_at(min(beat, look, ends)):
                         await turn.wait()
         yield comment("this stream is over; come again, and go on after the last id")

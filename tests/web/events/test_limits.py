@@ -95,3 +95,13 @@ def test_a_stream_ends_so_that_its_client_shows_its_key_again(
     with transaction(desk.ledger) as conn:
         conn.execute(text("UPDATE ledger.api_keys SET revoked_at = now()"))
     assert server.follow(key).status == 401
+
+
+def test_a_stream_ends_with_its_key(desk: Desk, server: Served, say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream, "HEARTBEAT_SECONDS", 0.05)
+    revoked, other = (server.follow(desk.key(Role.VIEWER, name=name)).settled() for name in ("lena", "tom"))
+    with transaction(desk.ledger) as conn:
+        conn.execute(text("UPDATE ledger.api_keys SET revoked_at = now() WHERE name = 'lena'"))
+    assert revoked.rest().endswith(b": this stream is over: its key opens nothing any more\n\n")
+    say("later")
+    assert [one.data["text"] for one in other.take(1)] == ["later"]
