@@ -52,6 +52,7 @@ def test_its_commands_are_there_with_their_options(page: Path) -> None:
         assert given <= options, command
         needed = [param for param in found.params if param.required and param.param_type_name == "option"]
         assert all(given & set(param.opts) for param in needed), command
+        found.make_context(command, words)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
