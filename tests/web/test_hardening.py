@@ -156,3 +156,14 @@ def test_a_body_that_is_too_large_is_cut_off(echo: Desk, announced: bool) -> Non
 def test_a_length_that_is_none(echo: Desk, length: str) -> None:
     headers = {"Content-Length": length.encode()}
     assert echo.as_(Role.VIEWER).post("/v1/try/stream", content=b"x", headers=headers).status_code == 413
+
+
+@pytest.mark.parametrize("release", [True, False, "1", 1.0], ids=repr)
+@pytest.mark.parametrize(
+    ("path", "field"), [("rollouts", "release"), ("rollback", "to"), ("refresh-requests", "release")]
+)
+def test_what_is_no_number_is_no_release(desk: Desk, path: str, field: str, release: object) -> None:
+    body = {field: release, "reason": "a try"}
+    answer = desk.as_(Role.OPERATOR).post(f"/v1/environments/uat/{path}", json=body)
+    assert (answer.status_code, [one["field"] for one in answer.json()["errors"]]) == (422, [f"body.{field}"])
+    assert "valid integer" in answer.text

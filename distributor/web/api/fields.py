@@ -49,7 +49,7 @@ Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(readab
 """What the config, or somebody else, has named."""
 Moment = Annotated[AwareDatetime, AfterValidator(_storable)]
 """A time with its offset, as UTC."""
-ReleaseNumber = Annotated[int, Field(ge=0, le=MOST_RELEASE)]
+ReleaseNumber = Annotated[int, Field(strict=True, ge=0, le=MOST_RELEASE)]
 
 Id = Annotated[str, Path(pattern=r"^[0-9a-f]{4,32}$", description="Its id, or any unambiguous beginning of it.")]
 WholeId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="Its id.")]
