@@ -9,6 +9,7 @@ from fastapi import Request
 
 from distributor.access.roles import Act, Role
 from distributor.errors import RefusedError, UnreachableError
+from distributor.requests import interventions
 from distributor.web.api.fields import Body, Reason
 from distributor.web.security import Caller, needs
 from distributor.web.security.bodies import MOST_BYTES
@@ -167,3 +168,11 @@ def test_what_is_no_number_is_no_release(desk: Desk, path: str, field: str, rele
     answer = desk.as_(Role.OPERATOR).post(f"/v1/environments/uat/{path}", json=body)
     assert (answer.status_code, [one["field"] for one in answer.json()["errors"]]) == (422, [f"body.{field}"])
     assert "valid integer" in answer.text
+
+
+def test_a_slash_may_be_part_of_a_name(desk: Desk) -> None:
+    client = desk.as_(Role.OPERATOR)
+    assert "there is no release yet" in client.get("/v1/products/A%2F1").text
+    interventions.hold(desk.ledger, desk.settings, "uat", owner="shop/tests", reason="tests")
+    ended = client.delete("/v1/environments/uat/holds/shop%2Ftests", params={"reason": "over"})
+    assert (ended.status_code, client.get("/v1/environments/uat/holds").json()["holds"]) == (200, [])

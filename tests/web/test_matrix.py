@@ -115,7 +115,7 @@ def routes(estate: Lived) -> dict[str, tuple[str, str]]:
         if isinstance(context.original_route, APIRoute) and context.include_in_schema:
             assert context.methods is not None
             [method] = context.methods
-            found[context.operation_id] = (method, context.path or "")
+            found[context.operation_id] = (method, (context.path or "").replace(":path}", "}"))
     return found
 
 

@@ -77,7 +77,7 @@ def changes(
     return found
 
 
-@router.get("/products/{key}", operation_id="product", summary="See one product")
+@router.get("/products/{key:path}", operation_id="product", summary="See one product")
 def product(
     key: Annotated[
         str,

@@ -56,7 +56,7 @@ def hold(
     return _done(backstage, write, who, environment, f"held by {who.name}", act, location=location, status=201)
 
 
-@router.delete("/holds/{owner}", operation_id="release-hold", summary="End a hold", response_model=Intervention)
+@router.delete("/holds/{owner:path}", operation_id="release-hold", summary="End a hold", response_model=Intervention)
 def release_hold(
     environment: Environment,
     owner: Annotated[str, Path(max_length=200, description="Whose hold it is."), AfterValidator(readable)],
