@@ -72,6 +72,8 @@ class ShownRequest(AskedRollout, Outcome):
                 seconds = f"{sum(member.phases.values()):.2f} s" if member.phases else "-"
                 table.add_row(member.system, member.state, "-" if member.rows is None else f"{member.rows:,}", seconds)
             console.print(table)
+        for remark in self.remarks:
+            console.print(remark, soft_wrap=True)
         if line.state is RolloutState.ONLINE and line.ended_at:
             console.print(f"took {span(line.ended_at - line.requested_at)}, skew {line.skew}")
         if self.timed_out:

@@ -14,6 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from distributor.settings.desk import WebSettings
 from distributor.settings.environments import EnvironmentSettings, MemberSettings
 from distributor.settings.models import Broker, Dataset, Ledger, Master, StoreSettings, Telemetry
 from distributor.settings.systems import TableSettings
@@ -46,6 +47,7 @@ def worked_example(places: Places) -> str:
         _section("ledger", Ledger, {"url": places.ledger}),
         _section("broker", Broker, {"url": places.broker}),
         _section("store", StoreSettings, {"path": places.store}),
+        _section("web", WebSettings, {}),
         _section("environments.uat", EnvironmentSettings, {}),
         _section("environments.uat.systems.crm", MemberSettings, {"adapter": "postgresql", "url": crm}),
         _section("environments.uat.systems.pos", MemberSettings, {"adapter": "sqlite", "url": "sqlite:///pos.db"}),

@@ -82,6 +82,8 @@ def command(verb: Verb) -> Callable[..., int]:
     def run(**given: Any) -> int:
         configure_logs(log_level="warning")
         desk, server = Desk(given.pop("config"), given.pop("as_json")), given.pop("server", None)
+        if verb.__name__ not in REMOTE and os.environ.get("DISTRIBUTOR_SERVER"):  # noqa: TID251
+            desk.say("this verb has no way through a server: it works on the config here")
         try:
             outcome = _through(server, verb, desk, given) if server else verb(desk, **given)
         except KeyboardInterrupt as interrupt:

@@ -59,6 +59,7 @@ class _Unknown(Exception):
 
 def history(conn: Connection, environment: str, resets: Sequence[float]) -> History:
     """The newest rollouts of an environment that went online."""
+
     @cache
     def rows_between(one: int, other: int) -> int:
         low, high = sorted((one, other))
@@ -91,8 +92,11 @@ def staging(samples: Sequence[Sample], rows: int) -> timedelta:
     return usual * (rows / most) if most and rows > 2 * most else usual
 
 
-def forecasts(state: Environment, line: Sequence[RefreshRequest], known: History, now: datetime) -> dict[str, Forecast]:
-    """Request → when it begins and is online. `line`: the requests that are open, oldest first. Pure."""
+def forecasts(
+    state: Environment, line: Sequence[RefreshRequest], known: History, now: datetime, *, approvals: int = 0
+) -> dict[str, Forecast]:
+    """Request → when it begins and is online. `line`: the requests that are open, oldest first; `approvals`: how many
+    each will need. Pure."""
     found: dict[str, Forecast] = {}
     by_rollout = {request.rollout_id: request.id for request in line if request.rollout_id}
     free_at: datetime | None = now
@@ -114,6 +118,8 @@ def forecasts(state: Environment, line: Sequence[RefreshRequest], known: History
             continue
         begins, online = free_at, None
         target = known.newest if request.release is None else request.release
+        if approvals and not why:
+            why = _needed(approvals)
         if begins and not why:
             try:
                 online = _online(state, known, begins + _resetting(request, known), shown, target, now)
@@ -122,6 +128,10 @@ def forecasts(state: Environment, line: Sequence[RefreshRequest], known: History
         found[request.id] = Forecast(request.started_at or begins, online, why)
         free_at, shown = online, target
     return found
+
+
+def _needed(approvals: int) -> str:
+    return f"{approvals} more {'approval is' if approvals == 1 else 'approvals are'} needed"
 
 
 def _resetting(request: RefreshRequest, known: History) -> timedelta:
@@ -158,7 +168,7 @@ def _opens(state: Environment, rollout: Rollout | None, at: datetime) -> datetim
             raise _Unknown(f"the hold of {hold.owner} has no end")
         at = max(at, hold.until)
     if rollout is not None and (missing := approvals_missing(rollout)):
-        raise _Unknown(f"{missing} more {'approval is' if missing == 1 else 'approvals are'} needed")
+        raise _Unknown(_needed(missing))
     if rollout is not None and rollout.cause is Cause.ROLLBACK:
         return at
     opens = opens_at(state.closures, at)

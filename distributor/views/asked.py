@@ -44,7 +44,8 @@ class AskedRollout(View):
     blockers: tuple[BlockerPart, ...]
     """What stands behind that: each with its reason and what would help; empty with `--dry-run`."""
     remarks: tuple[str, ...]
-    """With `--dry-run`: what else it would do, such as call off the rollout that goes on."""
+    """With `--dry-run`: what else it would do, such as call off the rollout that goes on. At its end: rows that the
+    environment lacks."""
     held: bool
     """Whether somebody holds the environment."""
     rollout: RolloutLine | None
@@ -67,11 +68,19 @@ def asked(
         timed_out=waited and not ended,
         waiting_for="" if ended else standing.waited_for_by(record.rollout.id),
         blockers=() if ended else standing.blockers,
-        remarks=(),
+        remarks=left_behind(standing) if ended else (),
         held=bool(standing.holds),
         rollout=known.rollout,
         members=known.members,
     )
+
+
+def left_behind(standing: EnvironmentStatus) -> tuple[str, ...]:
+    """The rows that an environment lacks, in a sentence; none when it has all."""
+    if not standing.held_back:
+        return ()
+    rows = f"{count(standing.held_back, 'row')} of release {standing.release} held back: a system cannot take them"
+    return (f"{rows}; see `distributor quarantine list --environment {standing.environment}`",)
 
 
 def would_ask(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class Act(View):
     """One thing that somebody did."""
 
-    id: int = Field(exclude=True)
+    id: int = Field(default=0, exclude=True)
     """Its place in the order of acts."""
     at: datetime
     """When, in UTC."""

@@ -172,7 +172,10 @@ class Placing:
         except ConfigError:
             return {}
         clear = self.lookbacks[self.dataset].key
-        key = {name: str(masks[name](text)) if name in masks else text for name, text in clear.items()}
+        try:
+            key = {name: str(masks[name](text)) if name in masks else text for name, text in clear.items()}
+        except (ValueError, ArithmeticError):
+            return {}  # no key of this dataset is such a text
         manifests = Manifests(store)
         return {name: Lookback(manifests, name, key, Budget()) for name in self.lookbacks}
 

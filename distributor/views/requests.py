@@ -150,7 +150,8 @@ def _lines(conn: Connection, settings: Settings, found: Sequence[RefreshRequest]
         places.update({request.id: place for place, request in enumerate(line, 1)})
         ahead.update({request.id: before for before, request in pairwise(line)})
         known = estimates.history(conn, name, refresh_requests.reset_seconds(conn, name))
-        forecast.update(estimates.forecasts(state[name], line, known, clock.now()))
+        needed = _approvals(settings, name)
+        forecast.update(estimates.forecasts(state[name], line, known, clock.now(), approvals=needed))
     return [
         _line(
             request,
@@ -209,3 +210,8 @@ def _waiting_for(
     if state[request.environment].blocked:
         return state[request.environment].blocked
     return "a coordinator"
+
+
+def _approvals(settings: Settings, environment: str) -> int:
+    approvals = settings.environment(environment).approvals
+    return approvals.needed if approvals and "refresh" in approvals.of else 0

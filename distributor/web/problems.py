@@ -158,8 +158,10 @@ class LastResort:
 
 
 def _of_fields(fields: list[FieldProblem]) -> Problem:
+    if len(fields) == 1:
+        return _problem(422, fields[0].what, fields[0].field, "", retryable=False, errors=fields)
     what = "; ".join(f"{found.field}: {found.what}" for found in fields)
-    return _problem(422, what, fields[0].field if fields else "", "", retryable=False, errors=fields)
+    return _problem(422, what, "", "", retryable=False, errors=fields)
 
 
 def _field(found: Mapping[str, Any]) -> FieldProblem:

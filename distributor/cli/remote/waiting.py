@@ -10,8 +10,7 @@ from distributor.cli.options import duration
 from distributor.cli.outcome import Interrupted
 from distributor.cli.remote.server import Server, part
 from distributor.errors import UnreachableError, UsageError
-from distributor.rollout.state import RolloutState
-from distributor.views.asked import AskedRollout
+from distributor.views.asked import AskedRollout, left_behind
 from distributor.views.environments import EnvironmentStatus
 from distributor.views.rollout import RolloutStory
 from distributor.views.wording import SHORT
@@ -67,10 +66,7 @@ def _told(server: Server, desk: Desk, rollout_id: str, deadline: float | None) -
 
 def _ended(server: Server, story: RolloutStory) -> ShownRequest:
     line = story.rollout
-    held = False
-    if line.state is RolloutState.CONVERGED:
-        standing = server.read(EnvironmentStatus, f"/v1/environments/{part(line.environment)}")
-        held = bool(standing.holds)
+    standing = server.read(EnvironmentStatus, f"/v1/environments/{part(line.environment)}")
     return ShownRequest(
         environment=line.environment,
         release=line.release,
@@ -79,8 +75,8 @@ def _ended(server: Server, story: RolloutStory) -> ShownRequest:
         timed_out=not line.state.ended,
         waiting_for=story.waiting_for,
         blockers=story.blockers,
-        remarks=(),
-        held=held,
+        remarks=left_behind(standing) if line.state.ended else (),
+        held=bool(standing.holds),
         rollout=line,
         members=story.members,
     )

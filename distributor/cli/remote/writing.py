@@ -36,6 +36,7 @@ from distributor.views.rollout import RolloutStory
 from distributor.views.triggers import TriggerCall
 from distributor.views.wording import SHORT
 
+NO_REASON = "no reason was given"
 _POLL_SECONDS = 0.5
 
 
@@ -46,9 +47,11 @@ def checked(given: Mapping[str, Any]) -> dict[str, Any]:
         raise UsageError("the server knows who asks by the key", where="--by", mend="Leave it out.")
     if given.get("dry_run"):
         raise UsageError("a server does not try things out", where="--dry-run", mend="`plan` tells what would change.")
-    if "reason" in given and not str(given["reason"]).strip():
-        raise UsageError("a server asks why", where="--reason", mend="Give a reason; it is kept in the audit.")
-    return {name: value for name, value in given.items() if name not in ("by", "dry_run")}
+    found = {name: value for name, value in given.items() if name not in ("by", "dry_run")}
+    if found.get("reason") == "":
+        # The verb does not ask for one; the audit says so.
+        found["reason"] = NO_REASON
+    return found
 
 
 def deploy(
@@ -115,9 +118,22 @@ def hold(
 
 def release_hold(server: Server, desk: Desk, *, environment: str, owner: str | None, reason: str) -> ShownIntervention:
     """One's own hold, or with `--owner` another's."""
-    whose = owner or str(server.json("/v1/me")["name"])
+    whose = owner or _holder(server, environment)
     path = f"{_of(environment)}/holds/{part(whose)}?{urlencode({'reason': reason})}"
     return ShownIntervention.of(server.done(Intervention, path, "DELETE"))
+
+
+def _holder(server: Server, environment: str) -> str:
+    """Whose hold is meant when none is named: the only one, else one's own. Raises RefusedError."""
+    owners = [hold.owner for hold in server.read(EnvironmentStatus, _of(environment)).holds]
+    if len(owners) == 1:
+        return owners[0]
+    own = str(server.json("/v1/me")["name"])
+    if own not in owners:
+        held = f"; it is held by {', '.join(owners)}" if owners else ""
+        mend = f"Name one: --owner {owners[0]}." if owners else ""
+        raise RefusedError(f"there is no hold of {own}{held}", where=environment, mend=mend)
+    return own
 
 
 def abort(server: Server, desk: Desk, *, environment: str, reason: str, rollout: str | None) -> ShownIntervention:

@@ -94,6 +94,7 @@ def test_a_hold_is_placed_in_the_keys_name_and_ended(run: Run, as_: As, ledger: 
     assert held.code == 0
     assert [hold["owner"] for hold in held.json["environment"]["holds"]] == ["lena"]
     assert "held by lena" in run("status").out
+    assert "regression" in run("audit").out
     assert run("release-hold", "e", "--reason", "done").code == 0
     with transaction(ledger) as conn:
         told = conn.execute(text("SELECT who, what, why, environment FROM ledger.audit ORDER BY id")).all()
@@ -110,7 +111,7 @@ def test_a_hold_is_placed_in_the_keys_name_and_ended(run: Run, as_: As, ledger: 
         (["deploy", "e", "--reason", "r"], 11, "tester and may not deploy"),
         (["rollout", "00"], 11, "there is no rollout"),
         (["hold", "nowhere", "--reason", "r"], 11, "nowhere"),
-        (["hold", "e", "--reason", " "], 2, "--reason"),
+        (["hold", "e", "--reason", " "], 2, "body.reason: it is empty"),
         (["hold", "e", "--reason", "r", "--by", "kim"], 2, "by the key"),
         (["hold", "e", "--reason", "r", "--dry-run"], 2, "--dry-run"),
         (["audit", "--verify"], 2, "--verify"),
@@ -172,3 +173,15 @@ def test_without_a_key_nobody_is_asked(run: Run, monkeypatch: pytest.MonkeyPatch
     done = run("status", "--server", "https://distributor.example.com")
     assert done.code == 2
     assert "DISTRIBUTOR_KEY" in done.err
+
+
+@services
+def test_an_operator_ends_the_only_hold_whosever_it_is(run: Run, as_: As) -> None:
+    as_(Role.TESTER, "e", name="lena")
+    assert run("hold", "e", "--reason", "regression").code == 0
+    as_(Role.TESTER, "e", name="kim")
+    refused = run("release-hold", "e")
+    assert refused.code == 11
+    as_(Role.OPERATOR, "e", name="otto")
+    assert run("release-hold", "e").code == 0
+    assert "there is no hold of otto" in run("release-hold", "e").err
