@@ -224,8 +224,8 @@ def _refuse_what_is_online(shown: Content, rows: Sequence[HeldRow], back: Sequen
         if not parts:
             raise RefusedError(
                 f"{row.dataset} {', '.join(row.key)} cannot be held back: release {shown.release}, which is online, has"
-                f" that row as it is: {row.table}.{row.column} {row.why}",
-                where="quarantine",
+                f" that row as it is, and {row.system} cannot take it: {row.table}.{row.column} {row.why}",
+                where=f"systems.{row.system}",
                 mend="Mend it on the master, or the mapping or the store that does not take it.",
             )
 

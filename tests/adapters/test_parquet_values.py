@@ -197,6 +197,7 @@ def test_decimals_come_back_as_they_were(numbers: list[Decimal]) -> None:
     assert [row["v0"] for row in sorted(found, key=lambda row: int(row["id"]))] == said
 
 
+@pytest.mark.long
 def test_what_exceeds_the_memory_that_is_allowed_is_spilled(tmp_path: Path) -> None:
     """Rows of 9 KB: 135 MB of them under a limit of 128 MB, and a delta of two batches over them."""
     seat, table, random = ParquetSeat(tmp_path, memory_mb=128), table_of("text"), Random(3)

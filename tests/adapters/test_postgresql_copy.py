@@ -12,7 +12,7 @@ from consumers.conformance.exam import AdapterConformance
 from consumers.conformance.seat import Seat
 from tests.adapters.test_postgresql import PostgreSQLSeat
 
-pytestmark = pytest.mark.conformance
+pytestmark = [pytest.mark.conformance, pytest.mark.long]
 
 
 class TestPostgreSQLByCopy(AdapterConformance):

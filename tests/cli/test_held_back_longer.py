@@ -175,5 +175,5 @@ def test_what_a_new_mapping_cannot_take_of_what_is_online_is_refused_before_anyt
         told = world.json(*words, code=11)
         assert "is longer than 5 characters" in str(told)
     world.release("UPDATE products SET name = 'x' WHERE sku = 'P1'")
-    assert "would be held back from uat" in world.json("deploy", "uat", code=11)["what"]
+    assert "cannot be held back" in world.json("deploy", "uat", code=11)["what"]
     assert world.json("rollouts", "uat")["rollouts"][0]["id"] == before

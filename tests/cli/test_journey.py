@@ -229,7 +229,7 @@ def test_before_anything_has_happened_every_verb_that_looks_answers(shop: Shop) 
 def test_a_hold_is_seen_and_audited_and_ends(shop: Shop) -> None:
     dry = shop.json("hold", "uat", "--reason", "price tests", "--owner", "anna", "--dry-run")
     assert dry["environment"]["holds"] == []
-    held = shop.json("hold", "uat", "--reason", "price tests", "--owner", "anna", "--until", "2h")
+    held = shop.json("hold", "uat", "--reason", "price tests", "--owner", "anna", "--by", "anna", "--until", "2h")
     [hold] = held["environment"]["holds"]
     assert (hold["owner"], hold["reason"]) == ("anna", "price tests")
     assert hold["until"] is not None

@@ -10,7 +10,7 @@ from tests.cli import masked
 from tests.cli.masked import World
 from tests.cli.test_masked import check
 
-pytestmark = pytest.mark.services
+pytestmark = [pytest.mark.services, pytest.mark.long]
 make_masked = masked.make_masked
 
 

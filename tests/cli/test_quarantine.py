@@ -199,6 +199,7 @@ def test_a_row_that_fails_two_rules_is_released_at_once(run: Run, tmp_path: Path
     assert estate.image(estate.head().schema_of("products")) == master_rows(estate, "products")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "fault", [Point.CHUNKS_STORED, Point.RELEASE_BEFORE_COMMIT, Point.BETWEEN_COMMITS, Point.KEYS_AFTER_COMMIT]
 )

@@ -120,6 +120,7 @@ def look(world: World, fault: str = "") -> int:
     ).returncode
 
 
+@pytest.mark.long
 def test_whoever_resets_may_die_between_any_two_transactions(make_world: Callable[..., World]) -> None:
     world = make_world(reset=None)
     world.settled()

@@ -248,7 +248,7 @@ def test_who_cannot_audit_or_be_compared_is_named(world: World) -> None:
     world.auditors["crm"].error = ""
     world.auditors["pos"].online.release = 99
     world.auditors["pos"].online.mapping = world.settings.mapping("pos").version
-    assert "the ledger does not know release 99" in world.verify(code=1)["systems"][1]["why"]
+    assert "there is no release 99" in world.verify(code=1)["systems"][1]["why"]
 
 
 def test_a_member_that_changes_over_meanwhile_is_asked_anew(world: World) -> None:

@@ -58,6 +58,7 @@ def lose_shadow(member: Member) -> None:
         connection.execute("UPDATE distributor.member SET row = %s", [torn.model_dump_json()])
 
 
+@pytest.mark.long
 def test_a_member_that_was_away_takes_the_net_of_hundreds_of_releases(
     member: Member, coordinator: Coordinator, long: Catalogue
 ) -> None:

@@ -218,6 +218,7 @@ def test_what_is_staged_and_comes_into_doubt_does_not_flip(
     assert member.content() == catalogue.contents[2]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("point", [Point.LOAD_BETWEEN_BATCHES, Point.LOAD_BEFORE_COMMIT, Point.LOAD_AFTER_COMMIT])
 def test_killed_while_it_mends(member: Member, coordinator: Coordinator, catalogue: Catalogue, point: Point) -> None:
     publish_three(catalogue)

@@ -105,6 +105,7 @@ def test_members_go_over_another_shape_and_back(member: Member, coordinator: Coo
     assert member.content() == plain(catalogue, 5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", ["load.between_batches", "load.before_commit", "flip.before_commit"])
 def test_a_member_that_dies_meanwhile_goes_on(
     member: Member, coordinator: Coordinator, catalogue: Catalogue, fault: str

@@ -218,6 +218,7 @@ def dying(settings: Settings, at: Point | None) -> int:
     return done.returncode
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("at", [Point.REQUEST_BEFORE_COMMIT, Point.REQUEST_AFTER_COMMIT])
 def test_a_coordinator_that_dies_between_two_transactions_loses_nothing_and_does_nothing_twice(
     estate: Estate, at: Point

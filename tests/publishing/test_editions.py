@@ -333,7 +333,7 @@ def test_a_changed_shape_begins_the_edition_anew_and_keeps_what_is_new_masked(es
     result = estate.publish()
     assert result.release == 3
     assert "suppliers.note: there is no such column" in result.unmasked["test"]
-    with pytest.raises(ConfigError, match="suppliers.note"):
+    with pytest.raises(ConfigError, match=r"suppliers\.note"):
         edition(estate, 3)
 
 

@@ -103,6 +103,7 @@ def test_rows_come_and_go_on_both_sides(estate: Estate) -> None:
         check(estate)
 
 
+@pytest.mark.long
 def test_more_than_one_slice_of_keys(estate: Estate) -> None:
     estate.run("INSERT INTO offers SELECT 'mass ' || s, 7, s FROM generate_series(1, 21000) AS s")
     estate.publish()

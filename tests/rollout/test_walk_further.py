@@ -10,6 +10,7 @@ from tests.rollout.world import DEPLOY_1, DEPLOY_2, Bounds
 pytestmark = [pytest.mark.services, pytest.mark.timeout(900)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "bounds",
     [
