@@ -31,6 +31,7 @@ from tests.bench import (
     rollback,
     skew,
     triggers,
+    weight,
 )
 from tests.bench.lab import Carried, running_lab
 from tests.bench.machine import machine
@@ -38,7 +39,20 @@ from tests.bench.page import page
 from tests.bench.report import Report
 
 USUAL = ("deltas", "growth", "skew", "memory", "rollback")
-PARTS = (*USUAL, "mapping", "loaders", "laggard", "flips", "proof", "triggers", "dirty", "events", "page", "api")
+PARTS = (
+    *USUAL,
+    "mapping",
+    "loaders",
+    "laggard",
+    "flips",
+    "proof",
+    "triggers",
+    "dirty",
+    "events",
+    "page",
+    "api",
+    "weight",
+)
 _ON_THE_SIX = {"deltas", "growth", "skew", "memory"}
 FULL, QUICK = 1_000_000, 20_000
 ROLLBACK_SHARE = 10
@@ -105,6 +119,8 @@ class Bench:
             self.report.page = matrix.measure(self.directory / "page", self.say)
         if "api" in self.parts:
             self.report.api = api.measure(self.directory / "api", self.say)
+        if "weight" in self.parts:
+            self.report.weight = weight.measure(self.directory / "weight", self.products, SEED, self.say)
         self.report.seconds = round(time.monotonic() - self._begun, 1)
         return self.report
 

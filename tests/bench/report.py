@@ -27,6 +27,7 @@ from tests.bench.proof import Proof
 from tests.bench.rollback import Rollback
 from tests.bench.skew import Skew
 from tests.bench.triggers import Triggers
+from tests.bench.weight import Weight
 
 
 @dataclass
@@ -46,6 +47,7 @@ class Report:
     proof: Proof | None = None
     triggers: Triggers | None = None
     dirty: Dirty | None = None
+    weight: Weight | None = None
     events: Events | None = None
     page: Matrix | None = None
     api: Api | None = None
@@ -79,6 +81,7 @@ class Report:
             "triggers": self.triggers and asdict(self.triggers),
             "dirty_ratio": self.dirty and self.dirty.ratio,
             "dirty": self.dirty and asdict(self.dirty),
+            "weight": self.weight and asdict(self.weight),
             "events": self.events and asdict(self.events),
             "page": self.page and asdict(self.page),
             "api": self.api and asdict(self.api),
@@ -141,6 +144,7 @@ class Report:
             self.events,
             self.page,
             self.api,
+            self.weight,
         ):
             if part:
                 yield from part.figures()
