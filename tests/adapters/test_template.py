@@ -19,7 +19,7 @@ from distributor.errors import ConfigError
 from distributor.rollout.member_row import SlotName
 from distributor.settings import MemberSettings
 
-pytestmark = pytest.mark.conformance
+pytestmark = [pytest.mark.conformance, pytest.mark.long]
 
 HERE = Path(__file__).parents[2]
 

@@ -31,7 +31,7 @@ from tests.consumers.test_scenarios import (  # noqa: F401
 )
 from tests.consumers.test_shapes import test_members_go_over_another_shape_and_back  # noqa: F401
 
-pytestmark = pytest.mark.services
+pytestmark = [pytest.mark.services, pytest.mark.long]
 
 FORM = Written()
 
