@@ -38,9 +38,9 @@ def demo(
 ) -> DemoOutcome:
     """See a whole estate work on this machine, from the first load to a failure survived.
 
-    It starts a PostgreSQL and a RabbitMQ of its own and eight unlike systems, two of them again in a test team's environment,
-    changes products, stops a consumer, and compares every system with the master row by row. It needs no config, and
-    leaves nothing behind.
+    It starts servers of its own and eight unlike systems, two of them again in a test team's environment, changes
+    products, stops a consumer, and compares every system with the master row by row. It needs no config, and leaves
+    nothing behind.
     """
     from distributor.demo.run import run
     from distributor.demo.story import Wishes
