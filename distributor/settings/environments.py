@@ -11,44 +11,7 @@ from pydantic import Field, model_validator
 from distributor.rollout.state import Requirement, Timing
 from distributor.settings.desk import Approvals, Trigger, Window
 from distributor.settings.durations import Duration
-from distributor.settings.rules import Rule, problems
 from distributor.settings.section import Name, Section
-
-
-class Dataset(Section):
-    """One master table that is distributed."""
-
-    table: str = Field(description='the master\'s table, "schema.table"; the schema may be left out')
-    key: tuple[str, ...] = Field(default=(), description="key columns; empty: the table's primary key")
-    references: dict[str, str] = Field(
-        default_factory=dict,
-        description='columns that name a row of another dataset: {column = "dataset"}; mappings join along them, and'
-        " what is held back takes the rows with it that reference it",
-    )
-    drift: Literal["stop", "evolve", "ignore"] = Field(
-        default="stop",
-        description="when the table's columns change. stop: publish nothing, and say what changed; evolve: carry it to"
-        " every system; ignore: leave new columns out, and stop at every other change",
-    )
-    capture: Literal["trigger", "scan"] = Field(
-        default="trigger",
-        description="trigger: triggers record what changes; scan: the whole table is compared, for views and foreign"
-        " tables, and where no trigger may be",
-    )
-    scan_every: Duration | None = Field(
-        default=None,
-        description="how often a publisher compares the whole table; none: every minute (every max_delay, if that is"
-        " longer) where no trigger records changes, and never where one does",
-    )
-    rules: tuple[Rule, ...] = Field(
-        default=(), description="what must be true before a release is made of it; docs/quality-rules.md"
-    )
-
-    @model_validator(mode="after")
-    def _rules_meet(self) -> Dataset:
-        for problem in problems(self.rules, self.references):
-            raise ValueError(problem)
-        return self
 
 
 class MemberSettings(Section):
