@@ -16,11 +16,11 @@ from distributor.cli.deadletter import ShownHandledLetter
 from distributor.cli.desk import Desk
 from distributor.cli.freezing import ShownFrozen
 from distributor.cli.intervention import ShownIntervention
-from distributor.cli.options import moment, names, past_moment
+from distributor.cli.options import duration, moment, names, past_moment
 from distributor.cli.quarantine import ShownHandled
 from distributor.cli.remote.server import Server, part
 from distributor.cli.remote.waiting import wait
-from distributor.cli.requesting import told
+from distributor.cli.requesting import ShownRefresh, shown, told
 from distributor.cli.triggers import TAKEN_WITHIN, ShownCall
 from distributor.cli.withdraw import ShownWithdrawn
 from distributor.errors import RefusedError, UsageError
@@ -83,7 +83,7 @@ def promote(
 def refresh(
     server: Server, desk: Desk, *, environment: str, release: int | None, at: str | None, systems: str | None,
     reset: bool, reason: str, no_wait: bool, timeout: str | None,
-) -> ShownRequest | ShownWithdrawn:  # fmt: skip
+) -> ShownRefresh:  # fmt: skip
     """A test team's request: waits for its turn, then for its rollout."""
     if release is not None and at is not None:
         raise UsageError("--release and --at exclude each other", where="usage")
@@ -96,16 +96,36 @@ def refresh(
         reset=reset,
         reason=reason,
     )
+    patience = duration(timeout, "--timeout") if timeout else None
+    deadline = None if patience is None else time.monotonic() + patience.total_seconds()
     said = ""
     while not no_wait and line.state.open and line.rollout is None:
+        if deadline is not None and time.monotonic() > deadline:
+            break
         if (words := "; ".join(told(line))) != said:
             said = words
             desk.say(f"{environment}: request {line.id[:SHORT]} is {line.state}: {words}")
         time.sleep(_POLL_SECONDS)
         line = server.read(RequestLine, f"/v1/refresh-requests/{line.id}")
     if line.rollout is None:
-        return ShownWithdrawn(dry_run=False, request=line)
-    return followed(server, desk, line.rollout, no_wait=no_wait, timeout=timeout)
+        return shown(_without_a_rollout(line, waited=not no_wait), line)
+    return shown(followed(server, desk, line.rollout, no_wait=no_wait, timeout=timeout), line)
+
+
+def _without_a_rollout(line: RequestLine, *, waited: bool) -> AskedRollout:
+    return AskedRollout(
+        environment=line.environment,
+        release=line.release or 0,
+        dry_run=False,
+        waited=waited,
+        timed_out=waited and line.state.open,
+        waiting_for=line.waiting_for,
+        blockers=(),
+        remarks=(),
+        held=False,
+        rollout=None,
+        members=(),
+    )
 
 
 def hold(
